@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vbp/pipeline"
+	"vbp/stages"
+)
+
+func newApply() *cobra.Command {
+	var f specFlags
+	var asJSON, quiet bool
+	cmd := &cobra.Command{
+		Use:   "apply SPEC",
+		Short: "Do what a spec declares, reusing every result that is still true",
+		Long: `Apply deploys, warms up, loads, collects, analyzes and plots, as the spec
+declares. What was measured or computed before from the same inputs is reused;
+vbp plan says beforehand what would run, and why.
+
+Results are in a new folder results/NAME/YYYYMMDD_HHMMSS: samples, analysis,
+figures, logs and the resolved spec. If nothing is to do, the earlier folder is
+named again. An apply that was interrupted or killed is resumed by the next.`,
+		Example: `  vbp apply examples/quickstart.yaml
+  vbp apply examples/quickstart.yaml --set slo.tpot=15ms
+  NUM_PREFILL_INSTANCES=2 vbp apply spec.yaml`,
+		Args: exactly(1, "one spec file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runApply(cmd, &f, args[0], asJSON, quiet)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the analysis as JSON on stdout instead of tables")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress")
+	return cmd
+}
+
+func runApply(cmd *cobra.Command, f *specFlags, file string, asJSON, quiet bool) error {
+	ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+	exp, err := f.load(file, stderr)
+	if err != nil {
+		return err
+	}
+	site, err := f.site()
+	if err != nil {
+		return err
+	}
+	p := newProgress(stderr, quiet)
+	a, err := stages.Apply(ctx, exp, site, stages.ApplyOptions{
+		Command: strings.Join(os.Args, " "), Emit: p.event, OnPlan: p.plan, Notice: p.notice,
+	})
+	p.end()
+	if err != nil {
+		if a == nil || a.Report == nil {
+			return bad(err)
+		}
+		return err
+	}
+	return reportApply(ctx.Err() != nil, a, asJSON, stdout, stderr)
+}
+
+// reportApply tells what came out, and ends with the exit code of it.
+func reportApply(interrupted bool, a *stages.Applied, asJSON bool, stdout, stderr io.Writer) error {
+	for _, w := range failures(a.Report) {
+		fmt.Fprintf(stderr, "vbp: %s\n", w)
+	}
+	if interrupted {
+		fmt.Fprintf(stderr, "vbp: interrupted; finished points are kept in %s, and the same command goes on from there\n", a.RunDir)
+		return exitError{code: exitInterrupted}
+	}
+	analysis, err := stages.ReadAnalysis(a.RunDir)
+	if err == nil {
+		if asJSON {
+			err = analysis.WriteJSON(stdout)
+		} else {
+			err = printAnalysis(stdout, analysis)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !asJSON {
+		printWhere(stdout, a)
+	}
+	usable, lost := a.Usable()
+	switch {
+	case usable == 0:
+		return exitError{exitNothing, fmt.Errorf("no point has a usable result; the servers' logs are in %s/logs", a.RunDir)}
+	case lost > 0:
+		return exitError{exitPartial, fmt.Errorf("partial: %d of the points or steps have no usable result; the same command tries them again", lost)}
+	}
+	return nil
+}
+
+// failures lists what went wrong, each cause once.
+func failures(r *pipeline.Report) []string {
+	if r == nil {
+		return nil
+	}
+	var out []string
+	skipped := 0
+	for _, res := range r.Results {
+		switch {
+		case res.State == pipeline.StateFailed:
+			out = append(out, fmt.Sprintf("%s failed: %v", res.Node.ID, res.Err))
+		case res.State == pipeline.StateSkipped:
+			skipped++
+		case res.Node.Kind == pipeline.Measurement && res.Artefact != nil && !res.Verdict.Usable:
+			out = append(out, fmt.Sprintf("%s is not valid: %s", res.Node.ID, res.Verdict.Reason))
+		}
+	}
+	if skipped > 0 {
+		out = append(out, fmt.Sprintf("%d more could not be done for want of these", skipped))
+	}
+	return out
+}
+
+func printWhere(w io.Writer, a *stages.Applied) {
+	if !a.New {
+		fmt.Fprintf(w, "Nothing to do: every result is reused.\n")
+	}
+	for _, f := range stages.Figures(a) {
+		fmt.Fprintf(w, "figure   %s\n", f)
+	}
+	fmt.Fprintf(w, "results  %s\n", a.RunDir)
+}

@@ -1,0 +1,72 @@
+// Command vbp measures what a deployment of a large language model can carry:
+// from one YAML spec it deploys, warms up, loads, collects, analyzes and
+// plots.
+//
+// This package is flags, signals, exit codes and progress; one file a command.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	// The first signal cancels the context: servers are stopped and what was
+	// measured is kept. A second one ends vbp at once; the guardians then end
+	// the servers.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole command: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitDone
+	}
+	code, quiet := exitCode(ctx, err)
+	if !quiet {
+		fmt.Fprintf(stderr, "vbp: %v\n", err)
+		if code == exitUsage && isUsage(err) {
+			fmt.Fprintf(stderr, "Try: %s --help\n", cmd.CommandPath())
+		}
+	}
+	return code
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "vbp",
+		Short: "Measure what an LLM serving deployment can carry",
+		Long: `vbp measures what a deployment of a large language model can carry.
+
+One YAML spec declares modes (one instance, or prefill and decode instances),
+request rates, SLOs and SLO scales. vbp apply deploys, warms up, loads,
+collects, analyzes and plots, reuses every result that is still true, and
+draws SLO attainment against request rate and SLO scale.
+
+Exit codes: 0 done; 1 nothing usable came out; 2 bad spec, input or plan;
+5 partial; 130 interrupted.`,
+		Example:       "  vbp apply examples/quickstart.yaml\n  vbp compare --simple-dir results/a --nixl-dir results/b --ttft-slo 125 --tpot-slo 200",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(
+		newApply(), newPlan(), newValidate(), newList(), newShow(), newPlot(), newCompare(),
+		newEngine(), newProxy(), newGuard(), newVersion(),
+	)
+	return root
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"vbp/pipeline"
+	"vbp/stages"
+)
+
+func newPlan() *cobra.Command {
+	var f specFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "plan SPEC",
+		Short: "Say what apply would run or reuse, and why; nothing is started or written",
+		Long: `Plan prints every node of the spec's graph with what apply would do:
+
+  run      it has no result yet, or the reason says what changed
+  reuse    its result is still true
+  pending  decided when what it waits for has been made
+  leave    a deployment or warm-up that nothing needs
+
+When a deployment starts for some points, the others of it are reused unless
+the environment that is then observed (engine version, model) differs.`,
+		Example: "  vbp plan examples/quickstart.yaml\n  vbp plan examples/quickstart.yaml --set slo.tpot=15ms",
+		Args:    exactly(1, "one spec file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			exp, err := f.load(args[0], cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			site, err := f.site()
+			if err != nil {
+				return err
+			}
+			p, err := stages.PlanOf(exp, site)
+			if err != nil {
+				return bad(err)
+			}
+			if asJSON {
+				return planJSON(cmd.OutOrStdout(), p)
+			}
+			return printPlan(cmd.OutOrStdout(), p)
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
+	return cmd
+}
+
+func printPlan(w io.Writer, p *pipeline.Plan) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, d := range p.Decisions {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", d.Action, d.Node.ID, d.Why)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, planSummary(p))
+	return err
+}
+
+// planSummary counts a plan's decisions in one line.
+func planSummary(p *pipeline.Plan) string {
+	n := make(map[pipeline.Action]int)
+	for _, d := range p.Decisions {
+		n[d.Action]++
+	}
+	return fmt.Sprintf("%d to run, %d pending, %d reused, %d not needed",
+		n[pipeline.Run], n[pipeline.Pending], n[pipeline.Reuse], n[pipeline.Leave])
+}
+
+func planJSON(w io.Writer, p *pipeline.Plan) error {
+	type row struct {
+		Node        string          `json:"node"`
+		Stage       string          `json:"stage"`
+		Kind        string          `json:"kind"`
+		Action      pipeline.Action `json:"action"`
+		Conditional bool            `json:"conditional"`
+		Why         string          `json:"why"`
+		Key         string          `json:"key,omitempty"`
+		Needs       []string        `json:"needs"`
+	}
+	rows := make([]row, 0, len(p.Decisions))
+	for _, d := range p.Decisions {
+		rows = append(rows, row{
+			Node: d.Node.ID, Stage: d.Node.Stage, Kind: d.Node.Kind.String(), Action: d.Action,
+			Conditional: d.Conditional, Why: d.Why, Key: string(d.Key), Needs: append([]string{}, d.Node.Needs...),
+		})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(rows)
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vbp/stages"
+)
+
+func newShow() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show RUN",
+		Short: "Tell everything about one run: points, verdicts, servers, figures",
+		Long: `Show reads a run's folder: how each point came to be (measured, reused,
+failed), its verdict and the facts behind it, the servers that were started,
+and the table of the analysis.`,
+		Example: "  vbp show results/quickstart/20260101_120000",
+		Args:    exactly(1, "one run folder"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := stages.Show(args[0])
+			if err != nil {
+				return bad(err)
+			}
+			if asJSON {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetIndent("", "  ")
+				return enc.Encode(s)
+			}
+			return printShown(cmd.OutOrStdout(), s)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	return cmd
+}
+
+func printShown(w io.Writer, s *stages.Shown) error {
+	fmt.Fprintf(w, "%s  %s\n", s.Name, s.State)
+	fmt.Fprintf(w, "begun    %s, took %s\n", s.Begun.Local().Format("2006-01-02 15:04:05"), time.Duration(s.Seconds*float64(time.Second)).Round(time.Second))
+	fmt.Fprintf(w, "command  %s\n", s.Command)
+	for _, v := range s.Services {
+		var env []string
+		for _, k := range slices.Sorted(maps.Keys(v.Environment)) {
+			env = append(env, k+"="+v.Environment[k])
+		}
+		fmt.Fprintf(w, "server   %s: %s\n", v.Node, strings.Join(env, ", "))
+	}
+	for _, f := range s.Failures {
+		fmt.Fprintf(w, "failure  %s\n", f)
+	}
+	for _, f := range s.Figures {
+		fmt.Fprintf(w, "figure   %s\n", f)
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "point\tverdict\tsent\tfailed\tlag p99 ms\tschedule kept\tlocal prefills\tcaches reset\thow\n")
+	for _, p := range s.Points {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Node, p.Verdict,
+			fact(p, "sent"), fact(p, "failed"), fact(p, "send_lag_p99_ms"), fact(p, "schedule_kept"),
+			fact(p, "fallbacks"), yesNo(p, "cache_reset"), p.How)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if s.Analysis == nil {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return printAnalysis(w, s.Analysis)
+}
+
+func fact(p stages.ShownPoint, name string) string {
+	v, ok := p.Facts[name]
+	if !ok {
+		return "-"
+	}
+	return number(round(v, 3))
+}
+
+func yesNo(p stages.ShownPoint, name string) string {
+	switch v, ok := p.Facts[name]; {
+	case !ok:
+		return "-"
+	case v > 0:
+		return "yes"
+	}
+	return "no"
+}

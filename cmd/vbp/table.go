@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"vbp/stages/analyze"
+	"vbp/stages/plot"
+)
+
+// printAnalysis writes a table for each series: what was sent at each rate,
+// what became of it, and what the deployment can carry.
+func printAnalysis(w io.Writer, a *analyze.Analysis) error {
+	for _, s := range a.Series {
+		if err := printSeries(w, a, s); err != nil {
+			return err
+		}
+	}
+	for _, warning := range a.Warnings {
+		if _, err := fmt.Fprintf(w, "note: %s\n", warning); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printSeries(w io.Writer, a *analyze.Analysis, s analyze.Series) error {
+	rate := "req/s"
+	if a.PerGPU {
+		rate = "req/s/GPU"
+	}
+	fmt.Fprintf(w, "%s (%s)\n", s.Name, plot.ConfigLine(s))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(t, "%s\trequests\tfailed\tattainment %%\t95 %% interval\tTTFT p50\tp99 ms\tTPOT p50\tp99 ms\t  verdict\n", rate)
+	for _, r := range s.Rates {
+		verdict := "valid"
+		if !r.Valid {
+			verdict = "invalid: " + r.Reason
+		}
+		if r.Repeats > 1 {
+			verdict += fmt.Sprintf(" (%d repeats)", r.Repeats)
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%.1f\t%.1f .. %.1f\t%s\t%s\t%s\t%s\t  %s\n",
+			number(r.QPS), r.Sent, r.Failed, 100*r.Both, 100*r.CI95.Both[0], 100*r.CI95.Both[1],
+			millis(r.Latency.TTFT.P50), millis(r.Latency.TTFT.P99), millis(r.Latency.TPOT.P50), millis(r.Latency.TPOT.P99), verdict)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "capacity at %s %% of %s: %s\n\n", number(100*a.SLO.Target), objectives(a.SLO), capacityText(s, rate))
+	return err
+}
+
+// capacityText says the capacity, and the crossings if they tell more.
+func capacityText(s analyze.Series, unit string) string {
+	c := s.Capacity.Both
+	text := "none: attainment never reaches the target"
+	switch {
+	case c.Bound == analyze.Exact && c.Value != nil:
+		text = number(round(*c.Value, 3)) + " " + unit
+	case c.Bound == analyze.AtLeast && c.Value != nil:
+		text = "at least " + number(round(*c.Value, 3)) + " " + unit + ", the last rate of the sweep"
+	}
+	if marks := s.Crossings.Rate.Both; len(marks) > 1 {
+		var all []string
+		for _, m := range marks {
+			all = append(all, number(round(m, 3)))
+		}
+		text += " (the curve crosses the target at " + strings.Join(all, ", ") + ")"
+	}
+	return text
+}
+
+func objectives(s analyze.SLO) string {
+	var parts []string
+	if s.TTFT > 0 {
+		parts = append(parts, "TTFT <= "+number(s.TTFT)+" ms")
+	}
+	if s.TPOT > 0 {
+		parts = append(parts, "TPOT <= "+number(s.TPOT)+" ms")
+	}
+	return strings.Join(parts, " and ")
+}
+
+// millis prints seconds as milliseconds.
+func millis(s *float64) string {
+	if s == nil {
+		return "-"
+	}
+	return strconv.FormatFloat(*s*1000, 'f', 1, 64)
+}
+
+func number(x float64) string { return strconv.FormatFloat(round(x, 6), 'f', -1, 64) }
+
+// round keeps digits after the point, so that 3.2000000000000002 prints as
+// 3.2.
+func round(x float64, digits int) float64 {
+	r, err := strconv.ParseFloat(strconv.FormatFloat(x, 'f', digits, 64), 64)
+	if err != nil {
+		return x
+	}
+	return r
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"vbp/stages"
+)
+
+func newValidate() *cobra.Command {
+	var f specFlags
+	var show bool
+	cmd := &cobra.Command{
+		Use:   "validate SPEC",
+		Short: "Check a spec and say how much work it declares",
+		Long: `Validate reads the spec with the environment and --set applied, and tells
+every mistake with file:line:col. It also builds the plan's graph, so datasets
+that cannot be read and engines that cannot be deployed are found too.`,
+		Example: "  vbp validate examples/quickstart.yaml\n  vbp validate spec.yaml --resolved",
+		Args:    exactly(1, "one spec file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			exp, err := f.load(args[0], cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			if show {
+				_, err := cmd.OutOrStdout().Write(exp.Resolved)
+				return err
+			}
+			site, err := f.site()
+			if err != nil {
+				return err
+			}
+			g, err := stages.Build(exp, site)
+			if err != nil {
+				return bad(err)
+			}
+			points, err := exp.Points()
+			if err != nil {
+				return bad(err)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d modes, %d points of %d requests, %d nodes\n",
+				args[0], len(exp.Sweep.Modes), len(points), exp.Workload.Requests, len(g.Nodes))
+			return err
+		},
+	}
+	f.add(cmd)
+	cmd.Flags().BoolVar(&show, "resolved", false, "print the spec as it is understood, environment and --set applied")
+	return cmd
+}

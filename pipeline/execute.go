@@ -1,0 +1,354 @@
+package pipeline
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"vbp/pipeline/cache"
+	"vbp/pipeline/history"
+)
+
+// ExecuteOptions are the circumstances of an execution.
+type ExecuteOptions struct {
+	Store   *cache.Store
+	Journal *history.Journal
+	RunDir  string
+	Workers int // pure nodes at a time; 0: 1
+	Now     func() time.Time
+	Emit    func(Event) // called from one goroutine at a time; may be nil
+	// StopTimeout bounds how long a service may take to stop.
+	StopTimeout time.Duration
+}
+
+// Execute does what the plan says, and leaves the plan as it is. An error is
+// one of the executor's own (a journal that cannot be written, say); what went
+// wrong with nodes is in the Report. When ctx ends, running work is cancelled,
+// services are stopped, and the Report says Interrupted.
+func Execute(ctx context.Context, p *Plan, o ExecuteOptions) (*Report, error) {
+	x := newExecutor(p, o)
+	err := x.loop(ctx)
+	rep := &Report{Results: x.results}
+	var rows []string
+	for _, r := range x.results {
+		if r.Artefact != nil {
+			rows = append(rows, fingerprintRow(r.Node, r.Artefact))
+		}
+		if r.State == StateStopped && ctx.Err() != nil {
+			rep.Interrupted = true
+		}
+	}
+	rep.Fingerprint = fingerprint(rows)
+	return rep, err
+}
+
+// executor is one loop that owns all state, and goroutines that do the work
+// and report back.
+type executor struct {
+	p *Plan
+	g *Graph
+	o ExecuteOptions
+
+	decisions []Decision // the plan's, and what turned out since
+	results   []Result
+	waiting   []int   // number of needs not settled yet
+	inverse   [][]int // node -> nodes that need it
+	ready     intHeap // settled needs, not looked at yet
+	claims    *claims
+	running   int
+	// done brings what a goroutine has to say, as a function that the loop
+	// calls: the only way in which state changes.
+	done chan func()
+
+	services map[int]*service
+	up       map[int]*service // those with a handle
+	fatal    error
+	emitting sync.Mutex
+}
+
+func newExecutor(p *Plan, o ExecuteOptions) *executor {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.StopTimeout == 0 {
+		o.StopTimeout = 30 * time.Second // a vLLM instance takes a few seconds
+	}
+	g := p.Graph
+	x := &executor{
+		p: p, g: g, o: o,
+		decisions: slices.Clone(p.Decisions),
+		results:   make([]Result, len(g.Nodes)),
+		waiting:   make([]int, len(g.Nodes)),
+		inverse:   make([][]int, len(g.Nodes)),
+		claims:    newClaims(g, max(1, o.Workers)),
+		done:      make(chan func()),
+		services:  make(map[int]*service),
+		up:        make(map[int]*service),
+	}
+	for i, n := range g.Nodes {
+		x.results[i].Node = n
+		x.waiting[i] = len(n.Needs)
+		for _, id := range n.Needs {
+			j := g.index[id]
+			x.inverse[j] = append(x.inverse[j], i)
+		}
+		if n.Kind == Service {
+			x.services[i] = &service{i: i}
+		}
+	}
+	for i := range g.Nodes {
+		if s := x.usedBy(i); s != nil {
+			s.users++
+			if x.decisions[i].Conditional {
+				s.conditional = append(s.conditional, i)
+			}
+		}
+	}
+	return x
+}
+
+// usedBy is the service that lives for node i, a measurement that runs on it
+// or may; nil if there is none.
+func (x *executor) usedBy(i int) *service {
+	d := &x.p.Decisions[i]
+	if d.Node.Kind != Measurement || d.Action != Run && !d.Conditional {
+		return nil
+	}
+	return x.services[x.g.service(i)]
+}
+
+func (x *executor) loop(ctx context.Context) error {
+	for i := range x.g.Nodes {
+		if x.waiting[i] == 0 {
+			heap.Push(&x.ready, i)
+		}
+	}
+	for {
+		x.dispatch(ctx)
+		if x.running > 0 {
+			then := <-x.done
+			x.running--
+			then()
+		} else if !x.unblock() {
+			break
+		}
+	}
+	for i := range x.results {
+		if x.results[i].State == "" {
+			x.results[i].State = StateStopped
+		}
+	}
+	return x.fatal
+}
+
+// dispatch settles every ready node that needs no work and begins those that
+// can have what they use, earliest first.
+func (x *executor) dispatch(ctx context.Context) {
+	for ctx.Err() == nil && x.fatal == nil {
+		if x.ready.Len() > 0 {
+			x.consider(heap.Pop(&x.ready).(int))
+			continue
+		}
+		i, ok := x.claims.next(x.g.Nodes)
+		if !ok {
+			return
+		}
+		x.begin(ctx, i)
+	}
+	// It is over. What did not begin ends as StateStopped.
+	x.ready = nil
+	x.claims.drain()
+	for _, s := range x.up {
+		x.stop(s)
+	}
+}
+
+// unblock fails the nodes that wait for a resource though nothing is at work
+// that could free it: a service holds it and lives for a measurement that
+// waits for them.
+func (x *executor) unblock() bool {
+	blocked := x.claims.drain()
+	for _, i := range blocked {
+		var holders []string
+		for j := range x.up {
+			for r := range x.g.Nodes[j].Uses {
+				if x.g.Nodes[i].Uses[r] > 0 {
+					holders = append(holders, x.g.Nodes[j].ID)
+					break
+				}
+			}
+		}
+		slices.Sort(holders)
+		x.settle(i, Result{State: StateFailed, Err: fmt.Errorf(
+			"waits for what %s holds, whose measurements wait for this node; let them not need it",
+			strings.Join(holders, " and "))})
+	}
+	return len(blocked) > 0
+}
+
+// consider settles node i, whose needs are settled, or lets it wait for what
+// it uses.
+func (x *executor) consider(i int) {
+	n, d := x.g.Nodes[i], &x.decisions[i]
+	switch unmet := x.unmet(n); {
+	case d.Action == Leave:
+		x.settle(i, Result{State: StateUnused})
+		return
+	case n.Kind == Measurement && d.Action == Reuse:
+		if why, open := strings.CutSuffix(d.Why, unlessEnvironment); open {
+			d.Why = why + "; its environment was not checked, for its service did not start"
+		}
+		x.reuse(i)
+		return
+	case unmet != "":
+		x.settle(i, Result{State: StateSkipped, Err: errors.New(unmet)})
+		return
+	case n.Kind == Service && x.services[i].users == 0, n.Kind == Effect && x.gone(i):
+		// Every measurement that wanted it was skipped.
+		x.settle(i, Result{State: StateUnused})
+		return
+	case n.Kind == Pure && (d.Action == Pending || d.Conditional):
+		if err := x.resolve(i); err != nil {
+			x.settle(i, Result{State: StateFailed, Err: err})
+			return
+		}
+	}
+	if d.Action == Reuse {
+		x.reuse(i)
+		return
+	}
+	x.claims.enqueue(i, n)
+}
+
+// begin starts the work of node i.
+func (x *executor) begin(ctx context.Context, i int) {
+	n, d := x.g.Nodes[i], &x.decisions[i]
+	granted := x.claims.take(n)
+	x.running++
+	x.emit(Event{Kind: Began, Node: n, Text: d.Why})
+	x.journal(history.Record{Kind: history.NodeBegun, Node: n.ID, Key: string(d.Key), Text: d.Why})
+	if n.Kind == Service {
+		x.start(ctx, i, granted)
+	} else {
+		x.work(ctx, i, granted)
+	}
+}
+
+// unmet says why n cannot run: a need of it has no result. Tolerant nodes ask
+// for one result only.
+func (x *executor) unmet(n *Node) string {
+	bad := ""
+	for _, id := range n.Needs {
+		if r := x.results[x.g.index[id]]; r.ok() {
+			if n.Tolerant {
+				return ""
+			}
+		} else if bad == "" {
+			bad = r.why()
+		}
+	}
+	return bad
+}
+
+// resolve decides about a pure node now that its needs are settled.
+func (x *executor) resolve(i int) error {
+	d := &x.decisions[i]
+	needs := make([]need, 0, len(d.Node.Needs))
+	for _, id := range d.Node.Needs {
+		nd := need{ID: id}
+		if r := x.results[x.g.index[id]]; r.Artefact != nil {
+			nd.Digest = r.Artefact.Digest
+		} else {
+			nd.Failed = r.why()
+		}
+		needs = append(needs, nd)
+	}
+	pl := planner{g: x.g, store: x.o.Store, check: true, o: PlanOptions{Now: x.o.Now()}}
+	d.Conditional = false
+	return pl.decide(d, needs)
+}
+
+func (x *executor) reuse(i int) {
+	n, d := x.g.Nodes[i], x.decisions[i]
+	r := Result{State: StateReused, Artefact: d.Artefact, Verdict: verdict(n, d.Artefact)}
+	if err := x.place(n, d.Artefact); err != nil {
+		x.fail(err)
+	}
+	x.emit(Event{Kind: Reused, Node: n, Text: d.Why, Data: r})
+	x.journal(history.Record{
+		Kind: history.NodeReused, Node: n.ID, Key: string(d.Key),
+		Attempt: d.Artefact.Attempt, Digest: d.Artefact.Digest, Text: d.Why,
+	})
+	x.settle(i, r)
+}
+
+// place makes an artefact appear in the run's folder.
+func (x *executor) place(n *Node, a *cache.Artefact) error {
+	if n.Place == "" || x.o.RunDir == "" {
+		return nil
+	}
+	if err := a.LinkTo(PlaceIn(x.o.RunDir, n.Place)); err != nil {
+		return fmt.Errorf("%s: cannot put its result into the run's folder: %w", n.ID, err)
+	}
+	return nil
+}
+
+// PlaceIn is the folder that a Node.Place names in a run's folder.
+func PlaceIn(runDir, place string) string {
+	if filepath.IsAbs(place) {
+		return place
+	}
+	return filepath.Join(runDir, filepath.FromSlash(place))
+}
+
+// settle notes how node i ended and readies what waited for it.
+func (x *executor) settle(i int, r Result) {
+	n := x.g.Nodes[i]
+	r.Node, r.Why = n, x.decisions[i].Why
+	x.results[i] = r
+	switch r.State {
+	case StateFailed:
+		x.emit(Event{Kind: Failed, Node: n, Text: r.Err.Error()})
+		x.journal(history.Record{Kind: history.NodeFailed, Node: n.ID, Error: r.Err.Error()})
+	case StateSkipped:
+		x.emit(Event{Kind: Skipped, Node: n, Text: r.Err.Error()})
+		x.journal(history.Record{Kind: history.NodeSkipped, Node: n.ID, Text: r.Err.Error()})
+	}
+	for _, j := range x.inverse[i] {
+		if x.waiting[j]--; x.waiting[j] == 0 {
+			heap.Push(&x.ready, j)
+		}
+	}
+	if s := x.usedBy(i); s != nil {
+		s.users--
+		x.stopUnused(s)
+	}
+}
+
+func (x *executor) fail(err error) {
+	if x.fatal == nil {
+		x.fatal = err
+	}
+}
+
+func (x *executor) journal(r history.Record) {
+	r.At = x.o.Now()
+	if err := x.o.Journal.Append(r); err != nil {
+		x.fail(err)
+	}
+}
+
+func (x *executor) emit(e Event) {
+	if x.o.Emit != nil {
+		x.emitting.Lock()
+		defer x.emitting.Unlock()
+		e.At = x.o.Now()
+		x.o.Emit(e)
+	}
+}

@@ -1,0 +1,236 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"vbp/pipeline/cache"
+)
+
+// Kind says how a node's result may be reused.
+type Kind int
+
+// Kinds of node.
+const (
+	// Pure nodes compute: same key, same result, cached for ever.
+	Pure Kind = iota
+	// Measurement nodes observe: every attempt is kept, and reused only if
+	// Judge finds it usable and the environment has not been contradicted.
+	Measurement
+	// Service nodes start something with a lifetime. Started when the first
+	// measurement that is to run needs it, stopped when the last is done.
+	Service
+	// Effect nodes act on a service, once after each start.
+	Effect
+)
+
+// String is how a kind is printed.
+func (k Kind) String() string {
+	return [...]string{"pure", "measurement", "service", "effect"}[k]
+}
+
+// Node is one piece of work.
+type Node struct {
+	ID    string // unique in the graph: "load mode=simple qps=2 repeat=0"
+	Stage string // the stage's name: "load"
+	Kind  Kind
+	Input Input
+	Needs []string // IDs of nodes that come first
+
+	// Tolerant nodes run though some of their needs failed, as long as one
+	// has a result.
+	Tolerant bool
+
+	// Work does what a Pure, Measurement or Effect node is for. It fills
+	// Runtime.Dir (not for effects) and returns nil, or returns an error and
+	// leaves nothing.
+	Work func(ctx context.Context, in Input, rt *Runtime) error
+
+	// Start brings a Service up and returns a Handle or an error, with nothing
+	// left running. The end of ctx ends the start, not what was started: the
+	// executor stops that, once, when its last measurement is done.
+	Start func(ctx context.Context, in Input, rt *Runtime) (Handle, error)
+
+	// Judge decides whether an attempt of a Measurement is usable, from what
+	// its work recorded.
+	Judge func(Record) Verdict
+
+	// Uses are the exclusive resources that the node holds: a Service while it
+	// lives, any other node while it works.
+	Uses map[string]int
+
+	// Expect is about how long the work takes, for whoever waits; 0 if that is
+	// not known or short.
+	Expect time.Duration
+
+	// Place is where the artefact's files appear in the run's folder; "." is
+	// its root. "" keeps them in the store only.
+	Place string
+}
+
+// leavesResult says that what n does is kept in the store.
+func (n *Node) leavesResult() bool { return n.Kind == Pure || n.Kind == Measurement }
+
+// Handle is a running service.
+type Handle interface {
+	// Environment is what was observed of it; measurements under another
+	// environment are not reused beside it.
+	Environment() map[string]string
+	// Check returns an error if it no longer works.
+	Check(ctx context.Context) error
+	// Stop ends it and returns when nothing of it is left.
+	Stop(ctx context.Context) error
+}
+
+// Runtime is the circumstances of one piece of work. Nothing in it may
+// influence what a pure node makes.
+type Runtime struct {
+	Dir     string              // empty folder that the node fills
+	Needs   map[string]string   // need's ID -> folder of what it made
+	Failed  map[string]string   // need's ID -> why it has no result; for tolerant nodes
+	Service Handle              // the running service that the node needs, if any
+	Granted map[string][]string // resource -> the units that were granted by name
+	RunDir  string              // the run's folder, for logs
+	Attempt string              // name of this attempt
+	Now     func() time.Time
+	Emit    func(Event)
+
+	record Record
+}
+
+// Keep stores what was observed beside the artefact.
+func (rt *Runtime) Keep(r Record) { rt.record = r }
+
+// Record is what was observed of a node's work: kept beside the artefact,
+// judged by Node.Judge, never part of a key.
+type Record struct {
+	Facts       map[string]float64 `json:"facts,omitempty"`
+	Environment map[string]string  `json:"environment,omitempty"`
+	Notes       []string           `json:"notes,omitempty"`
+}
+
+// Verdict is Judge's answer.
+type Verdict struct {
+	Usable bool
+	Reason string // why not: the rule that failed
+}
+
+// RecordOf returns what was kept beside an artefact.
+func RecordOf(a *cache.Artefact) (Record, error) {
+	var r Record
+	if len(a.Note) == 0 {
+		return r, nil
+	}
+	if err := json.Unmarshal(a.Note, &r); err != nil {
+		return r, fmt.Errorf("record of %s: %w", a.Slot, err)
+	}
+	return r, nil
+}
+
+// Graph is nodes in order of preference: of several that could run, the
+// earliest does.
+type Graph struct {
+	Scope string  // name of the experiment: slots of equal nodes of other experiments are apart
+	Nodes []*Node // appended by Add only
+	// Capacity of each resource, to be set before nodes are added. One that is
+	// not named has as many units as it has names, else 1.
+	Capacity map[string]int
+	// Units are the names of a resource's units, where they have names.
+	Units map[string][]string
+
+	index  map[string]int
+	serves []int // node -> the service that it stands on, or -1
+}
+
+// Add appends a node. Its needs must be there already, so a graph cannot
+// have cycles.
+func (g *Graph) Add(n *Node) error {
+	if g.index == nil {
+		g.index = make(map[string]int)
+	}
+	if _, dup := g.index[n.ID]; dup {
+		return fmt.Errorf("two nodes are called %q", n.ID)
+	}
+	service := -1
+	for _, id := range n.Needs {
+		i, ok := g.index[id]
+		if !ok {
+			return fmt.Errorf("%s needs %q, which is not there", n.ID, id)
+		}
+		k, s := g.Nodes[i].Kind, -1
+		switch {
+		case n.Kind == Pure && (k == Service || k == Effect):
+			return fmt.Errorf("%s is pure and cannot need %s, which leaves no result", n.ID, id)
+		case n.Kind == Measurement && k == Pure:
+			return fmt.Errorf("%s is a measurement and cannot need %s, whose result is not in its key", n.ID, id)
+		case k == Service:
+			s = i
+		case k == Effect:
+			s = g.serves[i]
+		}
+		if s >= 0 && service >= 0 && s != service {
+			return fmt.Errorf("%s stands on two services, %s and %s; one is allowed",
+				n.ID, g.Nodes[service].ID, g.Nodes[s].ID)
+		}
+		service = max(service, s)
+	}
+	if n.Kind == Service && service >= 0 {
+		return fmt.Errorf("%s is a service and cannot stand on %s, another one", n.ID, g.Nodes[service].ID)
+	}
+	if err := g.fits(n, service); err != nil {
+		return err
+	}
+	g.index[n.ID] = len(g.Nodes)
+	g.Nodes = append(g.Nodes, n)
+	g.serves = append(g.serves, service)
+	return nil
+}
+
+// fits returns an error if n could never have what it uses.
+func (g *Graph) fits(n *Node, service int) error {
+	for _, r := range slices.Sorted(maps.Keys(n.Uses)) {
+		units, limit := n.Uses[r], g.capacity(r)
+		if units < 0 {
+			return fmt.Errorf("%s uses %d of %s", n.ID, units, r)
+		}
+		if units > limit {
+			return fmt.Errorf("%s needs %d of %s, and there are %d", n.ID, units, r, limit)
+		}
+		if service < 0 || units == 0 {
+			continue
+		}
+		if held := g.Nodes[service].Uses[r]; units > limit-held {
+			return fmt.Errorf("%s needs %d of %s; there are %d, and %s, which it stands on, holds %d",
+				n.ID, units, r, limit, g.Nodes[service].ID, held)
+		}
+	}
+	return nil
+}
+
+// Node returns the node called id, or nil.
+func (g *Graph) Node(id string) *Node {
+	if i, ok := g.index[id]; ok {
+		return g.Nodes[i]
+	}
+	return nil
+}
+
+func (g *Graph) capacity(resource string) int {
+	if n, ok := g.Capacity[resource]; ok {
+		return n
+	}
+	if names := g.Units[resource]; len(names) > 0 {
+		return len(names)
+	}
+	return 1
+}
+
+func (g *Graph) slot(n *Node) string { return g.Scope + ": " + n.ID }
+
+// service returns the index of the service that node i stands on, directly
+// or through effects, or -1.
+func (g *Graph) service(i int) int { return g.serves[i] }

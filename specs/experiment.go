@@ -1,0 +1,222 @@
+// Package specs is the language in which an experiment is declared. It knows
+// what a spec may say and nothing of how it runs.
+//
+// A spec is read in three visible passes: parse (YAML to a tree of nodes with
+// positions, ${NAME:-default} replaced inside scalars, --set applied), defaults
+// (what is not said), validation (every error with file:line:col, several at
+// once). Points then expands the sweep. Anything a run needs to know is in the
+// Experiment and its Points; no other package reads YAML.
+package specs
+
+import "time"
+
+// Experiment is a whole spec, every default filled in.
+type Experiment struct {
+	File       string // as it was named on the command line
+	APIVersion string
+	Name       string
+	Model      string
+	GPUs       GPUs
+	Modes      []Mode // in the order of the spec
+	Workload   Workload
+	SLO        SLO
+	Sweep      Sweep
+	SLOScales  []float64
+	ScaleRate  *float64 // nil: the median common rate, the lower if even
+	Stages     []Stage  // the six defaults first, in order of work, then the spec's own
+	Valid      []string // rules, expr over a point's facts
+	Figures    []Figure
+
+	Resolved []byte   // the spec as YAML with environment and --set applied, secrets as they were written
+	Warnings []string // worth saying, not wrong
+
+	src *source // what Parse keeps; nil if it was made otherwise
+}
+
+// GPUs is what the host may give: all it has (Auto), a count, or a list of
+// indices or UUIDs.
+type GPUs struct {
+	Auto  bool
+	Count int
+	List  []string
+}
+
+// Mode is one way of serving the model.
+type Mode struct {
+	Name                 string
+	Engine               string // vllm, simulated, command; "" with Endpoint
+	Endpoint             string
+	Headers              map[string]string // ${secret:NAME} left as written; see Reveal
+	Port                 int               // where clients connect; 0: any free port
+	TensorParallel       int
+	GPUMemoryUtilization float64
+	Args                 []Arg // in the order of the spec
+	Env                  map[string]string
+	Run                  string         // engine command: the user's own command line
+	Disaggregated        *Disaggregated // nil: one instance does all
+}
+
+// Arg is an argument passed to the engine as it is. Value is nil, bool,
+// int64, float64, string, []any or map[string]any.
+type Arg struct {
+	Name  string
+	Value any
+}
+
+// Disaggregated is a mode of prefill and decode instances.
+type Disaggregated struct {
+	Connector string // nixl, lmcache
+	Prefill   Pool
+	Decode    Pool
+}
+
+// Pool is a number of equal instances. Args and Env are added to the mode's
+// and win over them.
+type Pool struct {
+	Instances      int
+	TensorParallel int
+	Args           []Arg
+	Env            map[string]string
+}
+
+// Workload is what is sent.
+type Workload struct {
+	Dataset    Dataset
+	API        string  // completions, chat
+	Requests   int     // a point
+	Arrivals   string  // poisson, constant, gamma
+	Burstiness float64 // shape of gamma; 1 is Poisson
+	IgnoreEOS  bool
+	Body       map[string]any // added to every request
+	Seed       int64
+}
+
+// Dataset names the prompts. Which fields apply depends on Kind; a field of
+// another kind is an error of the spec.
+type Dataset struct {
+	Kind         string  // sharegpt, random, jsonl
+	Name         string  // shown and used in folder names; default: the file's base name, else the kind
+	Path         string  // sharegpt, jsonl; relative to the spec's folder, made absolute
+	InputTokens  int     // random: mean prompt length
+	OutputTokens int     // random: mean output length; jsonl: where a line has none
+	RangeRatio   float64 // random: lengths are uniform in [floor(L(1-r)), ceil(L(1+r))]
+}
+
+// SLO is the objectives.
+type SLO struct {
+	TTFT   time.Duration
+	TPOT   time.Duration
+	Target float64 // share in (0, 1]
+}
+
+// Sweep is the axes.
+type Sweep struct {
+	Modes   []string
+	QPS     []float64
+	Repeat  int
+	Axes    []Axis // other axes, in the order of the spec
+	Exclude []string
+}
+
+// Axis is a dotted path of the spec and the values it takes. Mode is set if
+// it multiplies one mode only ("modes.X...."), and "" otherwise.
+type Axis struct {
+	Path   string
+	Mode   string
+	Values []any
+}
+
+// Stage is one entry of stages: a kind of node of the DAG.
+type Stage struct {
+	Name  string
+	Uses  string // deploy, warmup, load, collect, analyze, plot, command
+	Needs []string
+	Per   string // point, mode, run
+
+	// Exactly the one that Uses names is set.
+	Deploy  *DeployStage
+	Warmup  *WarmupStage
+	Load    *LoadStage
+	Collect *CollectStage
+	Analyze *AnalyzeStage
+	Plot    *PlotStage
+	Command *CommandStage
+}
+
+// DeployStage is how deployments are started.
+type DeployStage struct {
+	ReadyTimeout time.Duration
+}
+
+// WarmupStage is a short load before the first point of a deployment.
+type WarmupStage struct {
+	Requests int
+}
+
+// LoadStage is how points are measured.
+type LoadStage struct {
+	Timeout    time.Duration // of one request
+	Cooldown   time.Duration // between points
+	SideBySide bool          // simulated deployments may be loaded at the same time
+}
+
+// CollectStage is what is stored of a point.
+type CollectStage struct {
+	ServerMetrics time.Duration // interval of reading /metrics; 0: not read
+	Formats       []string      // parquet
+}
+
+// AnalyzeStage is one analysis of the samples; what it does not say it takes
+// from the experiment.
+type AnalyzeStage struct {
+	SLO       SLO
+	SLOScales []float64
+	ScaleRate *float64
+}
+
+// PlotStage draws the figures of one analysis.
+type PlotStage struct {
+	Formats []string // pdf, svg, png
+	Dir     string   // "": plots/ of the run
+}
+
+// CommandStage is the user's own step: sh -c Run in a folder of its own.
+type CommandStage struct {
+	Run     string
+	Inputs  []string // files, absolute; their content enters the key
+	Outputs []string // files that must exist afterwards, relative to the step's folder
+	Env     map[string]string
+	Timeout time.Duration // 0: none
+}
+
+// Figure is one drawing.
+type Figure struct {
+	File   string // base name without extension
+	Kind   string // attainment, comparison
+	For    string // "mode": one drawing for each mode; "": one of all series
+	Title  string
+	Only   string   // both, ttft, tpot: which reading a comparison shows; "": both
+	PerGPU bool     // x axis is rate / GPUs
+	Series []string // axes that tell series apart; default: all but qps and repeat
+	Where  string   // expr that a series must satisfy
+	Xs     string   // "shared" (default): a comparison shows the rates that all modes share; "separate": each its own
+}
+
+// Point is one load point of the sweep.
+type Point struct {
+	Axes   []AxisValue // every axis of the run in order: mode, the others, qps, repeat
+	Mode   string
+	QPS    float64
+	Repeat int
+	// Config is the experiment with this combination of the other axes
+	// applied. Points of the same combination share one value.
+	Config *Experiment
+}
+
+// AxisValue is one coordinate. Set is false where the axis belongs to another
+// mode.
+type AxisValue struct {
+	Name  string
+	Value string
+	Set   bool
+}

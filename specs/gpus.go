@@ -1,0 +1,81 @@
+package specs
+
+import "strings"
+
+const gpusHint = "auto, a count, or a list of indices or UUIDs"
+
+// decodeGPUs reads auto, a count, or a list; from the environment a list comes
+// as "0,1,2".
+func (r *reader) decodeGPUs(n *node) GPUs {
+	switch {
+	case n.isNull():
+		return GPUs{}
+	case n.kind == mapping:
+		r.errorf(n.pos, gpusHint, "gpus is a mapping")
+		return GPUs{}
+	case n.kind == scalar && n.text == "auto":
+		return GPUs{Auto: true}
+	case n.kind == scalar && (strings.HasPrefix(n.text, "GPU-") || strings.HasPrefix(n.text, "MIG-")) && !strings.Contains(n.text, ","):
+		return GPUs{List: []string{n.text}} // one UUID, as CUDA_VISIBLE_DEVICES would have it
+	case n.kind == scalar && !strings.ContainsAny(n.text, ",["):
+		before := len(r.errs)
+		count := r.count(n, "gpus", 0)
+		for _, e := range r.errs[before:] {
+			e.Hint = gpusHint
+			return GPUs{Auto: true} // so that no mode is said not to fit
+		}
+		return GPUs{Count: count}
+	}
+	var ids []string
+	if n.kind == scalar {
+		ids = strings.Split(strings.Trim(n.text, "[] "), ",")
+	}
+	for _, item := range n.items {
+		ids = append(ids, r.word(item, "gpus"))
+	}
+	seen := map[string]bool{}
+	for i, id := range ids {
+		ids[i] = strings.TrimSpace(id)
+		if ids[i] == "" || seen[ids[i]] {
+			r.errorf(n.pos, gpusHint, "gpus: %q is empty or there twice", id)
+		}
+		seen[ids[i]] = true
+	}
+	if len(ids) == 0 {
+		r.errorf(n.pos, "write gpus: 0", "gpus is an empty list")
+	}
+	return GPUs{List: ids}
+}
+
+// GPUs is how many accelerators the mode occupies while it is up: instances x
+// tensor-parallel size, summed over its pools. Simulated engines and servers
+// that already run need none.
+func (m *Mode) GPUs() int {
+	switch {
+	case m.Engine == "simulated" || m.Endpoint != "":
+		return 0
+	case m.Disaggregated != nil:
+		d := m.Disaggregated
+		return d.Prefill.Instances*d.Prefill.TensorParallel + d.Decode.Instances*d.Decode.TensorParallel
+	}
+	return m.TensorParallel
+}
+
+// validateGPUs checks that a mode fits what the spec says there is. With
+// gpus: auto only the host can tell.
+func (r *reader) validateGPUs(m *Mode, g GPUs, at pos) {
+	if g.Auto {
+		return
+	}
+	have := g.Count
+	if g.List != nil {
+		have = len(g.List)
+	}
+	if need := m.GPUs(); need > have {
+		unit := "GPUs"
+		if need == 1 {
+			unit = "GPU"
+		}
+		r.errorf(at, "", "the mode %s needs %d %s and gpus gives %d", m.Name, need, unit, have)
+	}
+}

@@ -1,0 +1,145 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"vbp/pipeline"
+	"vbp/specs"
+	"vbp/stages/analyze"
+	"vbp/stages/sample"
+)
+
+// analyzeInput is one way of judging the samples.
+type analyzeInput struct {
+	Code      string    `json:"code"`
+	SLO       sloInput  `json:"slo"`
+	Scales    []float64 `json:"slo_scales"`
+	ScaleRate *float64  `json:"scale_rate"`
+	Valid     []string  `json:"valid"`
+	Need      string    `json:"need"` // the collect node
+}
+
+type sloInput struct {
+	TTFT   string  `json:"ttft"`
+	TPOT   string  `json:"tpot"`
+	Target float64 `json:"target"`
+}
+
+func newSLOInput(s specs.SLO) sloInput {
+	return sloInput{s.TTFT.String(), s.TPOT.String(), s.Target}
+}
+
+func (s sloInput) seconds() (ttft, tpot float64, err error) {
+	a, errA := time.ParseDuration(s.TTFT)
+	b, errB := time.ParseDuration(s.TPOT)
+	return a.Seconds(), b.Seconds(), errors.Join(errA, errB)
+}
+
+// Files of an analysis.
+const (
+	analysisFile = "analysis.json"
+	tableFile    = "analysis.csv"
+)
+
+func analyzeWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) error {
+	var in analyzeInput
+	if err := raw.Decode(&in); err != nil {
+		return err
+	}
+	ttft, tpot, err := in.SLO.seconds()
+	if err != nil {
+		return err
+	}
+	points, err := collectedPoints(rt.Needs[in.Need], in.Valid)
+	if err != nil {
+		return err
+	}
+	params := analyze.Params{TTFT: ttft, TPOT: tpot, Target: in.SLO.Target, Scales: in.Scales, ScaleRate: math.NaN()}
+	if in.ScaleRate != nil {
+		params.ScaleRate = *in.ScaleRate
+	}
+	a, err := analyze.Analyze(points, params)
+	if err != nil {
+		return err
+	}
+	return writeAnalysis(rt.Dir, a)
+}
+
+// collectedPoints reads a collected tree and gives each point its verdict.
+func collectedPoints(dir string, valid []string) ([]analyze.Point, error) {
+	rules, err := compileRules(valid)
+	if err != nil {
+		return nil, err
+	}
+	entries, tables, err := readPoints(dir)
+	if err != nil {
+		return nil, err
+	}
+	points := make([]analyze.Point, len(entries))
+	for i, e := range entries {
+		p := analyze.Point{Table: tables[i]}
+		if e.Path == "" {
+			p.Missing, p.Reason = true, "it could not be measured"
+			fillFromAxes(&tables[i].Meta)
+		} else {
+			p.Valid, p.Reason = verdict(rules, e.Facts)
+		}
+		points[i] = p
+	}
+	return points, nil
+}
+
+// fillFromAxes gives a point without a record its rate and repeat.
+func fillFromAxes(m *sample.Meta) {
+	if s, ok := m.Axis("qps"); ok {
+		m.Rate, _ = strconv.ParseFloat(s, 64)
+	}
+	if s, ok := m.Axis("repeat"); ok {
+		m.Repeat, _ = strconv.Atoi(s)
+	}
+}
+
+func compileRules(valid []string) ([]*specs.Rule, error) {
+	rules := make([]*specs.Rule, len(valid))
+	for i, src := range valid {
+		r, err := specs.CompileRule(src)
+		if err != nil {
+			return nil, fmt.Errorf("rule %q: %w", src, err)
+		}
+		rules[i] = r
+	}
+	return rules, nil
+}
+
+func writeAnalysis(dir string, a *analyze.Analysis) error {
+	return errors.Join(
+		writeWith(filepath.Join(dir, analysisFile), a.WriteJSON),
+		writeWith(filepath.Join(dir, tableFile), a.WriteCSV),
+	)
+}
+
+func writeWith(path string, write func(io.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
+
+// ReadAnalysis reads dir/analysis.json.
+func ReadAnalysis(dir string) (*analyze.Analysis, error) {
+	f, err := os.Open(filepath.Join(dir, analysisFile))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return analyze.ReadJSON(f)
+}

@@ -1,0 +1,246 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// Instance is a server whose metrics are recorded.
+type Instance struct {
+	Name string // "prefill-0"
+	Role string // server, prefill, decode, proxy
+	URL  string // without /metrics
+}
+
+// scrapeTimeout bounds one request: metrics that take longer than this say
+// little of the instant that they are stored under.
+const scrapeTimeout = 2 * time.Second
+
+// largestScrape bounds one answer; vLLM's is about 100 KB.
+const largestScrape = 16 << 20
+
+// Scraper records the Prometheus metrics of a deployment's instances while a
+// point runs. A scrape that fails is counted and told of in Warnings; it never
+// ends anything.
+type Scraper struct {
+	instances []Instance
+	interval  time.Duration
+	start     time.Time
+	client    *http.Client
+
+	mu     sync.Mutex
+	rows   []metricRow // in order of scrape, instances in their own order within one
+	counts []scrapeCount
+}
+
+// metricRow is one value of one metric of one instance at one instant.
+type metricRow struct {
+	at       int64 // ns from the point's start: when the request was sent
+	instance int   // index
+	metric   string
+	labels   string // JSON object with sorted keys; "" for none
+	value    float64
+	counter  bool // only ever grows: a counter, or a part of a histogram
+}
+
+type scrapeCount struct {
+	done, failed int
+	first        error
+}
+
+// NewScraper returns a Scraper of instances whose times count from start, the
+// start of the point. Interval must be above 0.
+func NewScraper(instances []Instance, interval time.Duration, start time.Time) *Scraper {
+	return &Scraper{
+		instances: instances, interval: interval, start: start,
+		// Connections of its own, so that scrapes neither wait for those of
+		// the load nor take them; one kept alive for each instance.
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}},
+		counts: make([]scrapeCount, len(instances)),
+	}
+}
+
+// Run scrapes every instance at once, then at each interval, and once more
+// when ctx ends, so that counters can be compared from end to end. It returns
+// when the last scrape is done. It must be called once.
+func (s *Scraper) Run(ctx context.Context) {
+	defer s.client.CloseIdleConnections()
+	s.scrape(ctx)
+	tick := time.NewTicker(s.interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.scrape(ctx)
+		case <-ctx.Done():
+			s.scrape(context.WithoutCancel(ctx))
+			return
+		}
+	}
+}
+
+// scrape asks every instance side by side and waits for all.
+func (s *Scraper) scrape(ctx context.Context) {
+	found := make([][]metricRow, len(s.instances))
+	errs := make([]error, len(s.instances))
+	var wg sync.WaitGroup
+	for i := range s.instances {
+		wg.Go(func() { found[i], errs[i] = s.ask(ctx, i) })
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return // the end came in between; Run scrapes once more
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.instances {
+		if errs[i] == nil {
+			s.counts[i].done++
+			s.rows = append(s.rows, found[i]...)
+			continue
+		}
+		if s.counts[i].failed++; s.counts[i].first == nil {
+			s.counts[i].first = errs[i]
+		}
+	}
+}
+
+// ask scrapes one instance.
+func (s *Scraper) ask(ctx context.Context, i int) ([]metricRow, error) {
+	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(s.instances[i].URL, "/")+"/metrics", nil)
+	if err != nil {
+		return nil, err
+	}
+	at := time.Since(s.start).Nanoseconds()
+	response, err := s.client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s", request.URL, response.Status)
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(io.LimitReader(response.Body, largestScrape))
+	if err != nil {
+		return nil, fmt.Errorf("GET %s: the answer is not metrics: %w", request.URL, err)
+	}
+	var rows []metricRow
+	for _, family := range families {
+		if recorded(family.GetName()) {
+			rows = append(rows, flatten(at, i, family)...)
+		}
+	}
+	slices.SortFunc(rows, func(a, b metricRow) int {
+		if c := strings.Compare(a.metric, b.metric); c != 0 {
+			return c
+		}
+		return strings.Compare(a.labels, b.labels)
+	})
+	return rows, nil
+}
+
+// recorded tells which families are kept: the engine's, vbp's own, and those
+// of the process. The others describe the server's Python or Go runtime.
+func recorded(family string) bool {
+	return strings.HasPrefix(family, "vllm:") || strings.HasPrefix(family, "vbp_") || strings.HasPrefix(family, "process_")
+}
+
+// flatten turns a family into rows. A histogram becomes NAME_sum, NAME_count
+// and NAME_bucket with label le; a summary likewise, its quantiles as NAME.
+func flatten(at int64, instance int, family *dto.MetricFamily) []metricRow {
+	var rows []metricRow
+	name := family.GetName()
+	for _, m := range family.Metric {
+		add := func(metric string, value float64, counter bool, extra ...string) {
+			rows = append(rows, metricRow{
+				at: at, instance: instance, metric: metric,
+				labels: labelText(m.Label, extra...), value: value, counter: counter,
+			})
+		}
+		switch {
+		case m.Counter != nil:
+			add(name, m.Counter.GetValue(), true)
+		case m.Gauge != nil:
+			add(name, m.Gauge.GetValue(), false)
+		case m.Untyped != nil:
+			add(name, m.Untyped.GetValue(), false)
+		case m.Histogram != nil:
+			add(name+"_sum", m.Histogram.GetSampleSum(), true)
+			add(name+"_count", float64(m.Histogram.GetSampleCount()), true)
+			for _, b := range m.Histogram.Bucket {
+				add(name+"_bucket", float64(b.GetCumulativeCount()), true, "le", bound(b.GetUpperBound()))
+			}
+		case m.Summary != nil:
+			add(name+"_sum", m.Summary.GetSampleSum(), true)
+			add(name+"_count", float64(m.Summary.GetSampleCount()), true)
+			for _, q := range m.Summary.Quantile {
+				add(name, q.GetValue(), false, "quantile", bound(q.GetQuantile()))
+			}
+		}
+	}
+	return rows
+}
+
+// Warnings says which instances could not be scraped, and how often.
+func (s *Scraper) Warnings() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for i, c := range s.counts {
+		if c.failed > 0 {
+			out = append(out, fmt.Sprintf("server metrics of %s: %d of %d scrapes failed, first with: %v",
+				s.instances[i].Name, c.failed, c.failed+c.done, c.first))
+		}
+	}
+	return out
+}
+
+// Delta is by how much a counter (or NAME_sum, NAME_count of a histogram) grew
+// on each instance from its first scrape to its last, summed over its labels.
+// An instance that does not report it is absent.
+func (s *Scraper) Delta(metric string) map[string]float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	type series struct {
+		instance int
+		labels   string
+	}
+	first := map[series]float64{}
+	last := map[series]float64{}
+	begun := map[int]int64{}
+	for _, r := range s.rows {
+		if _, ok := begun[r.instance]; !ok {
+			begun[r.instance] = r.at
+		}
+		if r.metric != metric || !r.counter || math.IsNaN(r.value) {
+			continue
+		}
+		k := series{r.instance, r.labels}
+		if _, ok := first[k]; !ok {
+			// A label that appears later has counted from 0.
+			if first[k] = 0; r.at == begun[r.instance] {
+				first[k] = r.value
+			}
+		}
+		last[k] = r.value
+	}
+	out := map[string]float64{}
+	for k, v := range last {
+		out[s.instances[k.instance].Name] += v - first[k]
+	}
+	return out
+}

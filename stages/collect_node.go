@@ -1,0 +1,128 @@
+package stages
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vbp/pipeline"
+	"vbp/pipeline/cache"
+	"vbp/stages/collect"
+	"vbp/stages/sample"
+)
+
+// collectInput names every point of the run: the samples come from the needs.
+type collectInput struct {
+	Code    string         `json:"code"`
+	Points  []collectPoint `json:"points"`
+	Formats []string       `json:"formats"`
+}
+
+type collectPoint struct {
+	Need string        `json:"need"` // the load node that measured it
+	Axes []sample.Axis `json:"axes"`
+	GPUs int           `json:"gpus"`
+	// Config is repeated here for points without a record.
+	Config map[string]string `json:"config"`
+}
+
+// pointsFile lists what the samples tree holds, in the order of the sweep.
+const pointsFile = "points.json"
+
+// samplesDir is the root of the tree of samples in a run's folder.
+const samplesDir = "samples"
+
+// pointEntry is one entry of points.json.
+type pointEntry struct {
+	Path   string             `json:"path"` // of the folder with its samples; "" if it could not be measured
+	Axes   []sample.Axis      `json:"axes"`
+	GPUs   int                `json:"gpus"`
+	Config map[string]string  `json:"config"`
+	Facts  map[string]float64 `json:"facts,omitempty"`
+	Notes  []string           `json:"notes,omitempty"`
+}
+
+// collectWork lays the points' files out as one tree that other tools read
+// whole.
+func collectWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) error {
+	var in collectInput
+	if err := raw.Decode(&in); err != nil {
+		return err
+	}
+	var entries []pointEntry
+	for _, p := range in.Points {
+		e := pointEntry{Axes: p.Axes, GPUs: p.GPUs, Config: p.Config}
+		if from, ok := rt.Needs[p.Need]; ok {
+			e.Path = filepath.ToSlash(filepath.Join(samplesDir, filepath.FromSlash(collect.PointDir(p.Axes))))
+			to := filepath.Join(rt.Dir, filepath.FromSlash(e.Path))
+			if err := os.MkdirAll(to, 0o755); err != nil {
+				return err
+			}
+			table, err := collect.ReadSamples(filepath.Join(from, samplesFile))
+			if err != nil {
+				return err
+			}
+			e.Facts, e.Config = table.Meta.Facts, table.Meta.Config
+			for _, name := range []string{samplesFile, metricsFile} {
+				err := cache.LinkFile(filepath.Join(from, name), filepath.Join(to, name))
+				if err != nil && (name == samplesFile || !os.IsNotExist(err)) {
+					return err
+				}
+			}
+		}
+		entries = append(entries, e)
+	}
+	data, err := json.MarshalIndent(entries, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(rt.Dir, pointsFile), append(data, '\n'), 0o644)
+}
+
+// axesLabel is every axis that applies, as the point's node is called.
+func axesLabel(axes []sample.Axis) string {
+	var parts []string
+	for _, a := range axes {
+		if a.Set {
+			parts = append(parts, a.Name+"="+a.Value)
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+func readEntries(dir string) ([]pointEntry, error) {
+	path := filepath.Join(dir, pointsFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var entries []pointEntry
+	if err := json.Unmarshal(data, &entries); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return entries, nil
+}
+
+// readPoints reads a collected tree: the entries of points.json and, for
+// those that were measured, their tables.
+func readPoints(dir string) ([]pointEntry, []*sample.Table, error) {
+	entries, err := readEntries(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	tables := make([]*sample.Table, len(entries))
+	for i, e := range entries {
+		t := &sample.Table{}
+		if e.Path != "" {
+			if t, err = collect.ReadSamples(filepath.Join(dir, filepath.FromSlash(e.Path), samplesFile)); err != nil {
+				return nil, nil, err
+			}
+		}
+		t.Meta.Axes, t.Meta.GPUs, t.Meta.Config = e.Axes, e.GPUs, e.Config
+		tables[i] = t
+	}
+	return entries, tables, nil
+}

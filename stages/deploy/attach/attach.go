@@ -1,0 +1,216 @@
+// Package attach deploys nothing: its Starter checks that a server which
+// somebody else runs is up, serves the model and completes a request, and
+// hands it out as a Running that Stop leaves as it is.
+//
+// Its neighbours are deploy (the contract), local (servers that vbp starts)
+// and probe (the questions asked of a server).
+package attach
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	neturl "net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"vbp/stages/deploy"
+	"vbp/stages/deploy/probe"
+)
+
+const (
+	// readyTimeout is for all checks together if Options do not say: the first
+	// request to an idle server may have to wait for much.
+	readyTimeout = 300 * time.Second
+
+	// questionTimeout is for one small question.
+	questionTimeout = 10 * time.Second
+)
+
+// Starter attaches to d.Endpoint.
+type Starter struct{}
+
+var _ deploy.Starter = Starter{}
+
+// New returns a Starter.
+func New() Starter { return Starter{} }
+
+// Start checks the server at d.Endpoint: /health (a server without one is
+// taken at its word), /v1/models, and one real request. Of o it uses Headers,
+// which are d's with secrets revealed, ReadyTimeout and Progress. An empty
+// d.Model means the only model that the server has.
+func (Starter) Start(ctx context.Context, d deploy.Deployment, o deploy.Options) (deploy.Running, error) {
+	base, err := baseURL(d.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	headers := o.Headers
+	if headers == nil {
+		headers = d.Headers
+	}
+	for name, value := range headers {
+		if strings.Contains(value, "${secret:") {
+			return nil, fmt.Errorf("endpoint %s: header %s still holds a reference to a secret instead of its value", base, name)
+		}
+	}
+	limit := o.ReadyTimeout
+	if limit <= 0 {
+		limit = readyTimeout
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s (stages.deploy.ready_timeout)", limit))
+	defer cancel()
+	progress := o.Progress
+	if progress == nil {
+		progress = func(string) {}
+	}
+
+	r := &running{server: probe.Server{
+		URL: base, Headers: maps.Clone(headers),
+		HTTP: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}},
+	}}
+	progress("asking " + base)
+	model, err := r.inspect(ctx, d.Model)
+	if err == nil {
+		progress("waiting for the first completion of " + base)
+		if err = r.server.Complete(ctx, model.ID); err != nil {
+			err = fmt.Errorf("it serves model %s, but a first request failed: %w", model.ID, err)
+		}
+	}
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
+		}
+		return nil, fmt.Errorf("endpoint %s: %w%s", base, err, hint(err))
+	}
+	r.endpoint = deploy.Endpoint{
+		URL: base, Model: model.ID, Headers: r.server.Headers,
+		Instances: []deploy.Instance{{Name: "server", Role: deploy.Server, URL: base}},
+	}
+	return r, nil
+}
+
+// baseURL is an endpoint as requests append their paths to it. Many clients
+// want a base that ends in /v1, which is cut off here.
+func baseURL(endpoint string) (string, error) {
+	u, err := neturl.Parse(endpoint)
+	if err != nil {
+		return "", fmt.Errorf("endpoint: %w", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("endpoint %q: want a URL such as http://host:8000", u.Redacted())
+	}
+	if u.User != nil {
+		return "", fmt.Errorf("endpoint %s: write user and password as an Authorization header, with ${secret:NAME}", u.Redacted())
+	}
+	return strings.TrimSuffix(strings.TrimRight(u.String(), "/"), "/v1"), nil
+}
+
+// hint says what to do about err.
+func hint(err error) string {
+	switch status := probe.Status(err); status {
+	case 0:
+		return "" // said already
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return "; set headers, such as Authorization: \"Bearer ${secret:API_KEY}\""
+	case http.StatusNotFound:
+		return "; is this an OpenAI-compatible server, and is the endpoint the part of its URLs before /v1?"
+	default:
+		return ""
+	}
+}
+
+// running is a server that somebody else runs.
+type running struct {
+	server      probe.Server
+	endpoint    deploy.Endpoint
+	environment map[string]string
+}
+
+var _ deploy.Running = (*running)(nil)
+
+// inspect asks what can be known of the server without making it work.
+func (r *running) inspect(ctx context.Context, want string) (model probe.Model, err error) {
+	if err := r.health(ctx); err != nil {
+		return model, err
+	}
+	err = ask(ctx, func(ctx context.Context) error {
+		models, err := r.server.Models(ctx)
+		if err != nil {
+			return err
+		}
+		model, err = probe.Find(models, want)
+		return err
+	})
+	if err != nil {
+		return model, err
+	}
+	r.environment = map[string]string{"engine": "attached", "model": model.ID}
+	if model.Root != "" {
+		r.environment["model_root"] = model.Root
+	}
+	if model.MaxModelLen != 0 {
+		r.environment["max_model_len"] = strconv.FormatInt(model.MaxModelLen, 10)
+	}
+	return model, ask(ctx, func(ctx context.Context) error {
+		version, err := r.server.Version(ctx)
+		if version != "" {
+			r.environment["engine_version"] = version
+		}
+		return err
+	})
+}
+
+// health asks /health; a server that has none is healthy if it answers.
+func (r *running) health(ctx context.Context) error {
+	return ask(ctx, func(ctx context.Context) error {
+		if err := r.server.Health(ctx); !probe.Missing(err) {
+			return err
+		}
+		return nil
+	})
+}
+
+func ask(ctx context.Context, question func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	return question(ctx)
+}
+
+func (r *running) Endpoint() deploy.Endpoint { return r.endpoint }
+
+func (r *running) Environment() map[string]string { return r.environment }
+
+// Check asks /health.
+func (r *running) Check(ctx context.Context) error {
+	if err := r.health(ctx); err != nil {
+		return fmt.Errorf("endpoint %s: %w", r.endpoint.URL, err)
+	}
+	return nil
+}
+
+// ResetCaches tries. An attached proxy in front of several instances answers
+// for as many of them as it pleases.
+func (r *running) ResetCaches(ctx context.Context) (could bool, err error) {
+	err = ask(ctx, func(ctx context.Context) (err error) {
+		could, err = r.server.ResetPrefixCache(ctx)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("endpoint %s: reset its prefix cache: %w", r.endpoint.URL, err)
+	}
+	return could, nil
+}
+
+// Died is nil: that the server died cannot be known without asking.
+func (r *running) Died() <-chan struct{} { return nil }
+
+func (r *running) Err() error { return nil }
+
+// Stop leaves the server as it is.
+func (r *running) Stop(context.Context) error {
+	r.server.HTTP.CloseIdleConnections()
+	return nil
+}

@@ -1,0 +1,274 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"vbp/stages/deploy"
+	"vbp/stages/deploy/probe"
+)
+
+// running is a deployment of this host: ready once Start has handed it out.
+type running struct {
+	processes   []*process // engines first, then the proxy
+	ports       []int
+	headers     map[string]string
+	http        *http.Client
+	grace       time.Duration // between SIGTERM and SIGKILL
+	timeout     time.Duration // of one question
+	endpoint    deploy.Endpoint
+	environment map[string]string
+	died        chan struct{}
+	onDeath     context.CancelCauseFunc // ends a start that is under way
+	release     sync.Once
+
+	mu       sync.Mutex
+	ready    bool
+	stopping bool
+	err      error // the first process that ended unasked
+}
+
+var _ deploy.Running = (*running)(nil)
+
+// front is the process that clients talk to.
+func (r *running) front() *process { return r.processes[len(r.processes)-1] }
+
+// engines are the processes but the proxy.
+func (r *running) engines() []*process {
+	if n := len(r.processes); r.processes[n-1].Role == deploy.Proxy {
+		return r.processes[:n-1]
+	}
+	return r.processes
+}
+
+func (r *running) Endpoint() deploy.Endpoint { return r.endpoint }
+
+func (r *running) Environment() map[string]string { return r.environment }
+
+func (r *running) Died() <-chan struct{} { return r.died }
+
+func (r *running) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// ended notes the end of a process, which is a death unless it was asked for.
+func (r *running) ended(m *process) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopping || r.err != nil {
+		return
+	}
+	m.mu.Lock()
+	what := m.exit
+	m.mu.Unlock()
+	if !r.ready {
+		what += " before it was ready"
+	}
+	r.err = m.fault(what)
+	close(r.died)
+	r.onDeath(r.err)
+}
+
+// declareReady ends the start, unless a process has died in its last moment.
+func (r *running) declareReady() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ready = true
+	return r.err == nil
+}
+
+// Check asks every process.
+func (r *running) Check(ctx context.Context) error {
+	r.mu.Lock()
+	stopped := r.stopping
+	r.mu.Unlock()
+	if stopped {
+		return errors.New("the deployment was stopped")
+	}
+	for _, m := range r.processes {
+		if err := r.Err(); err != nil {
+			return err
+		}
+		err := r.ask(ctx, url(m.Port), (*probe.Server).Health)
+		switch {
+		case err == nil:
+			continue
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		// A dead server refuses connections a moment before its guardian
+		// tells of it.
+		select {
+		case <-r.died:
+			return r.Err()
+		case <-time.After(100 * time.Millisecond):
+			return m.fault(fmt.Sprintf("lives but does not answer /health: %v", err))
+		}
+	}
+	return r.Err()
+}
+
+// ResetCaches asks every engine, also after one could not.
+func (r *running) ResetCaches(ctx context.Context) (bool, error) {
+	all := true
+	var errs []error
+	for _, m := range r.engines() {
+		err := r.ask(ctx, url(m.Port), func(s *probe.Server, ctx context.Context) error {
+			could, err := s.ResetPrefixCache(ctx)
+			all = all && could
+			return err
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: reset its prefix cache: %w", m.Name, err))
+		}
+	}
+	return all && len(errs) == 0, errors.Join(errs...)
+}
+
+// ask asks one question.
+func (r *running) ask(ctx context.Context, url string, question func(*probe.Server, context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	return question(&probe.Server{URL: url, Headers: r.headers, HTTP: r.http}, ctx)
+}
+
+// describe fills endpoint and environment from what the servers tell.
+func (r *running) describe(ctx context.Context, d deploy.Deployment) error {
+	r.endpoint = deploy.Endpoint{URL: url(r.front().Port), Headers: r.headers}
+	for _, m := range r.processes {
+		r.endpoint.Instances = append(r.endpoint.Instances, m.instance())
+	}
+	model := func(base, name string) (found probe.Model, err error) {
+		err = r.ask(ctx, base, func(s *probe.Server, ctx context.Context) error {
+			models, err := s.Models(ctx)
+			if err != nil {
+				return err
+			}
+			if found, err = probe.Find(models, name); err != nil && len(models) == 1 {
+				found, err = models[0], nil // served under another name, by the engine's own arguments
+			}
+			return err
+		})
+		return found, err
+	}
+	served, err := model(r.endpoint.URL, d.Model)
+	if err != nil {
+		return err
+	}
+	r.endpoint.Model = served.ID
+
+	engines := r.engines()
+	facts := make([]map[string]string, len(engines))
+	for i, m := range engines {
+		var version string
+		err := r.ask(ctx, url(m.Port), func(s *probe.Server, ctx context.Context) (err error) {
+			version, err = s.Version(ctx)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.Name, err)
+		}
+		its, err := model(url(m.Port), served.ID)
+		if err != nil {
+			return fmt.Errorf("%s: %w", m.Name, err)
+		}
+		facts[i] = map[string]string{"engine_version": version, "model": its.ID, "model_root": its.Root}
+		if its.MaxModelLen != 0 {
+			facts[i]["max_model_len"] = strconv.FormatInt(its.MaxModelLen, 10)
+		}
+	}
+	r.environment = merge(engines, facts)
+	r.environment["engine"] = d.Engine
+	return nil
+}
+
+// merge joins what engines told: a fact on which all agree stands once, one
+// on which they do not stands for each instance, as "engine_version.decode-1".
+func merge(engines []*process, facts []map[string]string) map[string]string {
+	merged := map[string]string{}
+	for _, key := range []string{"engine_version", "model", "model_root", "max_model_len"} {
+		agree := true
+		for _, f := range facts {
+			agree = agree && f[key] == facts[0][key]
+		}
+		for i, f := range facts {
+			name := key
+			if !agree {
+				name += "." + engines[i].Name
+			}
+			if f[key] != "" {
+				merged[name] = f[key]
+			}
+		}
+	}
+	return merged
+}
+
+// Stop may be called any number of times, also at once; each call returns
+// when nothing is left, or says what could not be killed.
+func (r *running) Stop(ctx context.Context) error {
+	r.mu.Lock()
+	r.stopping = true
+	r.mu.Unlock()
+	for _, m := range r.processes {
+		m.stop(r.grace)
+	}
+	// A guardian kills after its grace; one that has not finished some
+	// seconds later is stuck, and its work is done here.
+	const slack = 3 * time.Second
+	if !r.waitGone(ctx.Done(), r.grace+slack) {
+		for _, m := range r.processes {
+			m.abandon()
+		}
+		if !r.waitGone(nil, slack) {
+			for _, m := range r.processes {
+				m.kill()
+			}
+			r.waitGone(nil, killPatience+slack)
+		}
+	}
+	r.release.Do(func() { releasePorts(r.ports) })
+	r.http.CloseIdleConnections()
+
+	var errs []error
+	for _, m := range r.processes {
+		select {
+		case <-m.gone:
+			if m.left != nil {
+				errs = append(errs, fmt.Errorf("stop %s: %w", m.Name, m.left))
+			}
+		default:
+			errs = append(errs, fmt.Errorf("stop %s: its guardian (pid %d) does not end", m.Name, m.cmd.Process.Pid))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// waitGone waits until nothing is left of any process, and reports whether
+// that came before hurry and within limit.
+func (r *running) waitGone(hurry <-chan struct{}, limit time.Duration) bool {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	for _, m := range r.processes {
+		select {
+		case <-m.gone:
+			continue
+		default:
+		}
+		select {
+		case <-m.gone:
+		case <-hurry:
+			return false
+		case <-t.C:
+			return false
+		}
+	}
+	return true
+}

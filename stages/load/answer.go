@@ -1,0 +1,254 @@
+package load
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"vbp/stages/sample"
+)
+
+// Response headers by which a prefill/decode proxy tells what it did.
+const (
+	headerPrefill     = "X-Vbp-Prefill"      // prefill instance
+	headerDecode      = "X-Vbp-Decode"       // decode instance
+	headerPrefillTime = "X-Vbp-Prefill-Time" // s: duration of the prefill leg
+	headerFallback    = "X-Vbp-Fallback"     // 1: decode prefilled by itself, 0: it did not
+)
+
+// answer judges one response as it arrives and keeps what it learns in an
+// Outcome. It is told the bytes and when they came, reads no clock and knows
+// no connection: every transport shares it. All instants are nanoseconds from
+// the start of the point.
+//
+// Steps: start, then head, or abort if there is no response. After head with
+// true: feed until it returns false, or closed at the end of the body. After
+// head with false: refuse with the body of the error.
+type answer struct {
+	out     sample.Outcome
+	scan    scanner
+	plain   template
+	settled bool
+
+	end            int64  // when the last token or finish reason came
+	last           int64  // when the last token came
+	seen, finished uint64 // choices by index, one bit each; indexes from 63 share one
+	stream         bool   // the header says that this is an event stream
+	kind           string // Content-Type
+	excerpt        []byte // begin of a body in which no event has been found
+}
+
+// start makes a ready for a request that is being sent at the given instant.
+// Buffers of an earlier use stay.
+func (a *answer) start(sent int64, maxTokens int) {
+	*a = answer{
+		out:     sample.NewOutcome(""),
+		scan:    scanner{line: reuse(a.scan.line), data: reuse(a.scan.data)},
+		plain:   template{head: reuse(a.plain.head), tail: reuse(a.plain.tail)},
+		excerpt: a.excerpt[:0],
+	}
+	a.out.Sent = sent
+	// The usual answer has one event a token; room for more is made if
+	// needed, and not set aside for a limit that no answer reaches.
+	a.out.Gaps = make([]int32, 0, max(0, min(maxTokens-1, 4096)))
+}
+
+// reuse empties a buffer, and lets one go that a huge event has blown up.
+func reuse(b []byte) []byte {
+	if cap(b) > 64<<10 {
+		return nil
+	}
+	return b[:0]
+}
+
+// head takes status and header. It reports whether an answer follows; if not,
+// the body is an error, for refuse.
+func (a *answer) head(status int, header func(string) string) bool {
+	o := &a.out
+	o.Status = int64(status)
+	o.Prefill, o.Decode = header(headerPrefill), header(headerDecode)
+	if s, err := strconv.ParseFloat(header(headerPrefillTime), 64); err == nil && s >= 0 && !math.IsInf(s, 0) {
+		o.PrefillTime = s
+	}
+	switch header(headerFallback) {
+	case "0":
+		o.Fallback = 0
+	case "1":
+		o.Fallback = 1
+	}
+	a.kind = header("Content-Type")
+	a.stream = a.kind == "" || strings.HasPrefix(strings.ToLower(a.kind), "text/event-stream")
+	return status == 200
+}
+
+// refuse ends an answer whose status was not 200.
+func (a *answer) refuse(body []byte) {
+	text := errorText(body)
+	if text == "" {
+		text = "no message"
+	}
+	a.fail(sample.HTTPError, "status %d: %s", a.out.Status, text)
+}
+
+// feed takes what one read returned, at the instant it returned. It reports
+// whether there is more to read; if not, the outcome is settled.
+func (a *answer) feed(b []byte, at int64) bool {
+	if a.out.FirstEvent == sample.Absent && len(a.excerpt) < 2048 {
+		a.excerpt = append(a.excerpt, b[:min(len(b), 2048)]...)
+	}
+	for !a.settled {
+		data, rest, ok := a.scan.next(b)
+		if !ok {
+			if a.scan.over {
+				a.fail(sample.StreamError, "an event of the stream has no end within %d MiB", maxEvent>>20)
+			}
+			break
+		}
+		if err := a.event(data, at); err != nil {
+			a.fail(sample.StreamError, "event %s is not JSON as a completion sends it: %w", excerpt(string(data)), err)
+		}
+		b = rest
+	}
+	return !a.settled
+}
+
+// event takes one event. Its error says that the data could not be read.
+func (a *answer) event(data []byte, at int64) error {
+	if a.out.FirstEvent == sample.Absent {
+		a.out.FirstEvent = at
+	}
+	if same, text := a.plain.match(data); same && !a.scan.isError {
+		if text {
+			a.token(at)
+		}
+		return nil
+	}
+	data = bytes.TrimSpace(data)
+	switch {
+	case a.scan.isError:
+		a.fail(sample.StreamError, "error in the stream: %s", errorText(data))
+		return nil
+	case len(data) == 0:
+		return nil
+	case string(data) == "[DONE]":
+		a.complete()
+		return nil
+	}
+	var c chunk
+	if err := json.Unmarshal(data, &c); err != nil {
+		return err
+	}
+	if text, failed := c.failure(); failed {
+		a.fail(sample.StreamError, "error in the stream: %s", text)
+		return nil
+	}
+	if u := c.Usage; u != nil {
+		a.out.PromptTokens = tokens(u.PromptTokens, a.out.PromptTokens)
+		a.out.OutputTokens = tokens(u.CompletionTokens, a.out.OutputTokens)
+	}
+	for i := range c.Choices {
+		bit := uint64(1) << min(max(c.Choices[i].Index, 0), 63)
+		a.seen |= bit
+		switch reason := c.Choices[i].Finish; reason {
+		case "":
+		case "abort", "error": // vLLM's names for a request that it gave up
+			a.out.Finish = reason
+			a.fail(sample.StreamError, "the server gave the request up: finish_reason %s", reason)
+			return nil
+		default:
+			a.finished |= bit
+			a.out.Finish = reason
+			a.end = at
+		}
+	}
+	if c.carries() {
+		a.token(at)
+		a.plain.learn(data, &c)
+	}
+	return nil
+}
+
+// tokens is a count of usage, or what was known before if there is none.
+func tokens(v *float64, known int64) int64 {
+	if v == nil || !(*v >= 0 && *v < 1<<53) {
+		return known
+	}
+	return int64(*v)
+}
+
+// token notes an event that carried text or a token.
+func (a *answer) token(at int64) {
+	o := &a.out
+	if o.Events == 0 {
+		o.FirstToken = at
+	} else {
+		// Rounded to microseconds; a gap of more than 35 minutes is cut.
+		o.Gaps = append(o.Gaps, int32(min((at-a.last+500)/1000, math.MaxInt32)))
+	}
+	o.Events++
+	o.LastToken, a.last, a.end = at, at, at
+}
+
+// closed ends an answer whose body ended: cleanly if err is nil, else by a
+// connection that broke.
+func (a *answer) closed(err error, at int64) {
+	if a.settled {
+		return
+	}
+	if err != nil {
+		if a.whole() {
+			a.fail(sample.StreamError, "the connection broke after the finish_reason, before the end of the stream: %w", err)
+		} else {
+			a.fail(sample.Truncated, "the connection broke after %d events with tokens, before a finish_reason: %w", a.out.Events, err)
+		}
+		return
+	}
+	// An event that was sent whole but for its empty line is taken; one that
+	// was cut is not an event, and the stream then lacks its finish reason.
+	for b := []byte("\n\n"); !a.settled; {
+		data, rest, ok := a.scan.next(b)
+		if !ok || a.event(data, at) != nil {
+			break
+		}
+		b = rest
+	}
+	if a.settled {
+		return
+	}
+	if a.out.FirstEvent == sample.Absent && !a.stream {
+		a.fail(sample.StreamError, "the answer is not an event stream but %s: %s", a.kind, errorText(a.excerpt))
+		return
+	}
+	a.complete()
+}
+
+// whole reports whether every choice that was seen has its finish reason.
+func (a *answer) whole() bool { return a.finished != 0 && a.seen == a.finished }
+
+// complete ends an answer at the end of its stream.
+func (a *answer) complete() {
+	if !a.whole() {
+		a.fail(sample.Truncated, "the stream ended after %d events with tokens without a finish_reason", a.out.Events)
+		return
+	}
+	a.settled = true
+	o := &a.out
+	o.Outcome = sample.OK
+	o.E2E = float64(a.end-o.Sent) / 1e9
+	if o.OutputTokens == 0 && o.Events > 0 {
+		o.OutputTokens = sample.Absent // usage that counts nothing is none
+	}
+}
+
+// fail ends an answer as a failure; the first one stands.
+func (a *answer) fail(outcome, format string, args ...any) {
+	if a.settled {
+		return
+	}
+	a.settled = true
+	a.out.Outcome = outcome
+	a.out.Error = excerpt(fmt.Errorf(format, args...).Error())
+}

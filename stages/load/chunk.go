@@ -1,0 +1,210 @@
+package load
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
+
+// chunk is what is read of an event's JSON.
+type chunk struct {
+	Choices []choice        `json:"choices"`
+	Usage   *usage          `json:"usage"`
+	Error   json.RawMessage `json:"error"`
+	Object  json.RawMessage `json:"object"`
+	Message json.RawMessage `json:"message"`
+}
+
+// choice is one of the answers that were asked for. Text is in one of several
+// places: text (completions), delta.content (chat), delta.reasoning_content or
+// delta.reasoning (models that think aloud, by version of the server),
+// delta.tool_calls, delta.refusal. Token ids, where they are asked for, tell
+// of a token that has no text yet.
+type choice struct {
+	Index    int             `json:"index"`
+	Text     json.RawMessage `json:"text"`
+	TokenIDs json.RawMessage `json:"token_ids"`
+	Delta    struct {
+		Content          json.RawMessage `json:"content"`
+		ReasoningContent json.RawMessage `json:"reasoning_content"`
+		Reasoning        json.RawMessage `json:"reasoning"`
+		ToolCalls        json.RawMessage `json:"tool_calls"`
+		Refusal          json.RawMessage `json:"refusal"`
+	} `json:"delta"`
+	Finish string `json:"finish_reason"`
+}
+
+type usage struct {
+	PromptTokens     *float64 `json:"prompt_tokens"`
+	CompletionTokens *float64 `json:"completion_tokens"`
+}
+
+// generated lists the places of a choice that may hold something generated.
+func (c *choice) generated() [7]json.RawMessage {
+	d := &c.Delta
+	return [...]json.RawMessage{c.Text, d.Content, d.ReasoningContent, d.Reasoning, d.ToolCalls, d.Refusal, c.TokenIDs}
+}
+
+// present reports whether a raw value says anything.
+func present(v json.RawMessage) bool {
+	switch string(v) {
+	case "", "null", `""`, "[]", "{}":
+		return false
+	}
+	return true
+}
+
+// carries reports whether the event carries generated text or a token.
+func (c *chunk) carries() bool {
+	for i := range c.Choices {
+		for _, v := range c.Choices[i].generated() {
+			if present(v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// failure returns the error that the event tells of. Servers write
+// {"error": {"message": ...}}, {"error": "..."}, or, older vLLM,
+// {"object": "error", "message": ...}.
+func (c *chunk) failure() (string, bool) {
+	switch {
+	case string(c.Object) == `"error"`:
+		return errorText(c.Message), true
+	case len(c.Error) > 0 && string(c.Error) != "null" && string(c.Error) != `""` && string(c.Error) != "false":
+		return errorText(c.Error), true
+	}
+	return "", false
+}
+
+// errorText finds the message in what a server sent with an error: JSON in one
+// of the usual shapes, else the text itself, cut to a line of bearable length.
+func errorText(raw []byte) string {
+	text := strings.TrimSpace(string(raw))
+	for range 3 { // error in object, message in error, text
+		var v struct {
+			Error   json.RawMessage `json:"error"`
+			Message json.RawMessage `json:"message"`
+			Detail  json.RawMessage `json:"detail"`
+		}
+		var s string
+		if json.Unmarshal([]byte(text), &s) == nil {
+			text = s
+			break
+		}
+		if json.Unmarshal([]byte(text), &v) != nil {
+			break
+		}
+		inner := ""
+		for _, m := range []json.RawMessage{v.Error, v.Message, v.Detail} {
+			if present(m) {
+				inner = string(m)
+				break
+			}
+		}
+		if inner == "" {
+			break
+		}
+		text = inner
+	}
+	return excerpt(text)
+}
+
+// excerpt is text on one line, cut after 300 bytes.
+func excerpt(text string) string {
+	const most = 300
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "\uFFFD")), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "..."
+	}
+	return text
+}
+
+// template recognises, without parsing, events that differ from one that was
+// parsed only in their text. Nearly all events of a stream do, so that two
+// comparisons of bytes replace the JSON parser.
+//
+// It never guesses: head and tail are the bytes around a string literal of
+// which learn proved that it is the text, and match accepts only events in
+// which exactly one string literal stands between the two.
+type template struct {
+	head, tail []byte // head ends with the opening quote, tail begins with the closing one
+	learned    int    // how often it was learned
+	matched    int    // events recognised since
+}
+
+// match reports whether data is such an event, and whether its text is not
+// empty.
+func (t *template) match(data []byte) (same, text bool) {
+	h, n := len(t.head), len(data)-len(t.tail)
+	if h == 0 || n < h || !bytes.Equal(data[n:], t.tail) || !bytes.Equal(data[:h], t.head) {
+		return false, false
+	}
+	body := data[h:n]
+	if bytes.IndexByte(body, '"') >= 0 || bytes.IndexByte(body, '\\') >= 0 {
+		for i := 0; i < len(body); i++ {
+			switch body[i] {
+			case '"':
+				return false, false // the literal ended earlier
+			case '\\':
+				if i++; i == len(body) {
+					return false, false // it ends later
+				}
+			}
+		}
+	}
+	t.matched++
+	return true, len(body) > 0
+}
+
+// learn takes data, which was parsed as c, for the new template if it is a
+// plain event: one choice with one text and nothing else to say.
+func (t *template) learn(data []byte, c *chunk) {
+	// A server whose every event differs (a counter, log probabilities) is
+	// not learned from for ever.
+	if t.learned >= 8 && t.matched < 4 {
+		return
+	}
+	if len(c.Choices) != 1 || c.Choices[0].Finish != "" || c.Usage != nil {
+		return
+	}
+	place := -1
+	var literal []byte
+	for i, v := range c.Choices[0].generated() {
+		if !present(v) {
+			continue
+		}
+		if place >= 0 || v[0] != '"' {
+			return
+		}
+		place, literal = i, v
+	}
+	if place < 0 {
+		return
+	}
+	// The literal's bytes may stand elsewhere too (a model called like the
+	// token). The right place is the one in which another literal shows up
+	// as the text.
+	const probe = `"vbp probe"`
+	trial := make([]byte, 0, len(data)+len(probe))
+	for from, tries := 0, 0; tries < 8; tries++ {
+		i := bytes.Index(data[from:], literal)
+		if i < 0 {
+			return
+		}
+		i += from
+		from = i + 1
+		end := i + len(literal)
+		trial = append(append(append(trial[:0], data[:i]...), probe...), data[end:]...)
+		var v chunk
+		if json.Unmarshal(trial, &v) == nil && len(v.Choices) == 1 && string(v.Choices[0].generated()[place]) == probe {
+			t.head = append(t.head[:0], data[:i+1]...)
+			t.tail = append(t.tail[:0], data[end-1:]...)
+			t.learned++
+			t.matched = 0
+			return
+		}
+	}
+}

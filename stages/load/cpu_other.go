@@ -1,0 +1,8 @@
+//go:build !unix
+
+package load
+
+import "time"
+
+// cpuTime is not known on this system.
+func cpuTime() (time.Duration, bool) { return 0, false }

@@ -1,0 +1,214 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"vbp/stages/sample"
+)
+
+// readBuffer is the size of one read of an answer. The events of some sixteen
+// tokens fit; a larger one would only cost memory, which many streams
+// multiply.
+const readBuffer = 8 << 10
+
+// errTimeout is the cause of a request's end when its time ran out.
+var errTimeout = errors.New("timeout")
+
+// HTTP is the Transport over net/http: a goroutine for every stream. It works
+// on every system and with https.
+type HTTP struct {
+	dial   func(ctx context.Context, network, address string) (net.Conn, error)
+	waiter func(ctx context.Context) waiter
+}
+
+// NewHTTP returns a transport. It holds nothing between runs.
+func NewHTTP() *HTTP {
+	return &HTTP{dial: (&net.Dialer{Timeout: 30 * time.Second}).DialContext, waiter: newWaiter}
+}
+
+// Protocol implements Transport.
+func (h *HTTP) Protocol() string { return Protocol }
+
+// Run implements Transport. Each run opens its own connections and closes
+// them, so that no point inherits another's.
+func (h *HTTP) Run(ctx context.Context, plan Plan, rec Recorder) (Stats, error) {
+	// net/http lets a dial go on when its request has ended; over ends it
+	// with the run.
+	over, finish := context.WithCancel(ctx)
+	defer finish()
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true) // one connection a stream; HTTP/2 would queue all on one
+	client := &http.Transport{
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(over, cancel)()
+			return h.dial(ctx, network, address)
+		},
+		Protocols:           protocols,
+		DisableCompression:  true, // a compressor holds events back
+		MaxIdleConnsPerHost: 1 << 20,
+		// Servers on uvicorn close idle connections after 5 s. One that is
+		// being closed while a request is written to it fails the request,
+		// so we let go first.
+		IdleConnTimeout: 4 * time.Second,
+		ReadBufferSize:  readBuffer,
+		WriteBufferSize: 16 << 10, // a request with a usual prompt leaves in one piece
+	}
+	defer client.CloseIdleConnections()
+	r := &httpRun{plan: plan, rec: rec, client: client}
+	w := h.waiter(ctx)
+	defer w.close()
+	var streams sync.WaitGroup
+	var next prepared
+	n := pace(ctx, w, plan.Start, plan.At,
+		func(i int) { next = r.prepare(i) },
+		func(i int) {
+			p := next
+			streams.Go(func() { r.stream(ctx, i, p) })
+		})
+	streams.Wait()
+	stats := Stats{Reads: r.reads.Load()}
+	if n < len(plan.At) || r.cut.Load() > 0 {
+		return stats, ctx.Err()
+	}
+	return stats, nil
+}
+
+// httpRun is one run of HTTP.
+type httpRun struct {
+	plan   Plan
+	rec    Recorder
+	client *http.Transport
+	reads  atomic.Int64
+	cut    atomic.Int64 // requests that were cut off with the run
+}
+
+// answers are reused, with their buffers.
+var answers = sync.Pool{New: func() any { return &pooled{} }}
+
+type pooled struct {
+	answer
+	buffer [readBuffer]byte
+}
+
+// now is the instant in nanoseconds from the start of the point.
+func (r *httpRun) now() int64 { return int64(time.Since(r.plan.Start)) }
+
+// prepared is a request that waits for its time.
+type prepared struct {
+	request   *http.Request
+	maxTokens int
+	err       error // why there is no request
+}
+
+func (r *httpRun) prepare(i int) prepared {
+	q := r.plan.Request(i)
+	req, err := http.NewRequest(http.MethodPost, r.plan.URL, bytes.NewReader(q.Body))
+	if err != nil {
+		return prepared{err: err}
+	}
+	req.Header = r.plan.Header.Clone()
+	req.Header.Set("X-Request-Id", q.ID)
+	req.Host = req.Header.Get("Host") // "": that of the address
+	return prepared{request: req, maxTokens: q.MaxTokens}
+}
+
+// stream sends one request and reads its answer to the end.
+func (r *httpRun) stream(run context.Context, i int, p prepared) {
+	a := answers.Get().(*pooled)
+	defer answers.Put(a)
+	a.start(r.now(), p.maxTokens)
+	ctx, release := context.WithTimeoutCause(run, r.plan.Timeout, errTimeout)
+	defer release()
+	told := false
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		// From here to the write is a hand-over to the connection's own
+		// goroutine. Finding the connection came before: it is part of the
+		// lag, not of the server's time to the first token.
+		a.out.Sent = r.now()
+		if !told {
+			told = true
+			r.rec.Sent(i, a.out.Sent)
+		}
+	}}
+	var resp *http.Response
+	err := p.err
+	if err == nil {
+		resp, err = r.client.RoundTrip(p.request.WithContext(httptrace.WithClientTrace(ctx, trace)))
+	}
+	if !told {
+		r.rec.Sent(i, a.out.Sent)
+	}
+	if err != nil {
+		r.end(ctx, i, a, sample.ConnectError, err)
+		return
+	}
+	defer resp.Body.Close()
+	if !a.head(resp.StatusCode, resp.Header.Get) {
+		body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		if err == nil || run.Err() == nil {
+			a.refuse(body) // with as much of its body as came
+		}
+		r.end(ctx, i, a, "", err)
+		return
+	}
+	for more := true; more; {
+		n, err := resp.Body.Read(a.buffer[:])
+		at := r.now()
+		if n > 0 {
+			r.reads.Add(1)
+			before := a.out.FirstToken
+			more = a.feed(a.buffer[:n], at)
+			if before != a.out.FirstToken {
+				r.rec.First(i, at)
+			}
+		}
+		if err != nil && more {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			if err == nil || ctx.Err() == nil {
+				a.closed(err, at)
+			}
+			r.end(ctx, i, a, "", err)
+			return
+		}
+	}
+	r.end(ctx, i, a, "", nil)
+	// The connection can be used again once its answer is read to the end,
+	// which follows [DONE] at once. Where it does not, the connection goes.
+	if a.out.Outcome == sample.OK {
+		patience := time.AfterFunc(time.Second, release)
+		defer patience.Stop()
+		io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
+	}
+}
+
+// end records the outcome of request i. If the answer has not settled it, err
+// ended it: because the time ran out, because the run was cut off, which says
+// nothing of the server and is not recorded, or as the given outcome.
+func (r *httpRun) end(ctx context.Context, i int, a *pooled, outcome string, err error) {
+	if !a.settled {
+		switch cause := context.Cause(ctx); {
+		case errors.Is(cause, errTimeout):
+			a.fail(sample.Timeout, "no complete answer within %v; %d events with tokens had come", r.plan.Timeout, a.out.Events)
+		case ctx.Err() != nil:
+			r.cut.Add(1)
+			return
+		case outcome != "":
+			a.fail(outcome, "%w", err)
+		}
+	}
+	r.rec.Done(i, r.now(), &a.out)
+}

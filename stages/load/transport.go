@@ -1,0 +1,60 @@
+package load
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"vbp/stages/sample"
+)
+
+// Protocol names how the client measures, with a version that is raised when
+// a change moves the numbers. It enters the keys of measured points.
+const Protocol = "net/http 1"
+
+// Transport sends the requests of a plan and reads their answers. It owns
+// both, so that an event loop can implement it as well as goroutines can.
+type Transport interface {
+	// Protocol names the transport and the version of how it measures.
+	Protocol() string
+	// Run sends every request of the plan when it is due and returns when
+	// the last answer has ended. It tells rec of each; a request that
+	// fails is told as one that is done. The error says why not all
+	// requests were sent and answered: ctx's, after cutting off what was in
+	// flight, which is then not told as done.
+	Run(ctx context.Context, plan Plan, rec Recorder) (Stats, error)
+}
+
+// Plan is what a transport is asked to do.
+type Plan struct {
+	URL     string
+	Header  http.Header // of every request; not to be changed
+	Start   time.Time   // instants are counted from here
+	Timeout time.Duration
+	At      []time.Duration // when request i is due, from Start; never decreasing
+
+	// Request returns request i. It is cheap and safe for concurrent use.
+	// It is a function so that a point of a million requests need not hold
+	// a million bodies.
+	Request func(i int) Request
+}
+
+// Request is one request of a plan.
+type Request struct {
+	ID        string // sent as X-Request-Id
+	Body      []byte // JSON; not to be changed
+	MaxTokens int    // most tokens that its answer can have
+}
+
+// Recorder is told what happens, in nanoseconds from the plan's start. It is
+// safe for concurrent use and does not block.
+type Recorder interface {
+	Sent(i int, at int64)                    // request i is about to be written
+	First(i int, at int64)                   // its first token came
+	Done(i int, at int64, o *sample.Outcome) // all is known of it; o is the caller's again afterwards
+}
+
+// Stats is what a transport knows of a run as a whole.
+type Stats struct {
+	Reads int64 // reads of answers that returned data
+}

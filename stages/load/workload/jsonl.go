@@ -1,0 +1,82 @@
+package workload
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// openJSONL reads lines of {"prompt": "...", "output_tokens": N}; other fields
+// are left alone and empty lines skipped. The file is the user's own, so a line
+// that is wrong is an error, not a line fewer.
+func openJSONL(d Dataset, count counter) (*Source, error) {
+	if d.OutputTokens < 0 {
+		return nil, fmt.Errorf("dataset %s: output tokens are %d; they must be positive", d.Path, d.OutputTokens)
+	}
+	f, err := openFile(d)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	hash := sha256.New()
+	in := bufio.NewReaderSize(io.TeeReader(f, hash), 1<<18)
+	var all []Prompt
+	for number := 1; ; number++ {
+		line, err := in.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("dataset %s:%d: %w", d.Path, number, err)
+		}
+		if number == 1 {
+			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			p, err := parseLine(line, d.OutputTokens, count)
+			if err != nil {
+				return nil, fmt.Errorf("dataset %s:%d: %w", d.Path, number, err)
+			}
+			all = append(all, p)
+		}
+		if err != nil {
+			break
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf(`dataset %s: it has no lines; write one {"prompt": "...", "output_tokens": 128} a line`, d.Path)
+	}
+	return &Source{
+		digest: digest(JSONL, 1, Counting, d.OutputTokens, hex.EncodeToString(hash.Sum(nil))),
+		draw:   pool(d.Path, all),
+	}, nil
+}
+
+func parseLine(line []byte, output int, count counter) (Prompt, error) {
+	var v struct {
+		Prompt       *string  `json:"prompt"`
+		OutputTokens *float64 `json:"output_tokens"`
+	}
+	if err := json.Unmarshal(line, &v); err != nil {
+		var wrongType *json.UnmarshalTypeError
+		if errors.As(err, &wrongType) && wrongType.Field != "" {
+			return Prompt{}, fmt.Errorf("%s is a %s; prompt must be a string, output_tokens a number", wrongType.Field, wrongType.Value)
+		}
+		return Prompt{}, fmt.Errorf(`the line is not a JSON object: %w; write {"prompt": "..."}`, err)
+	}
+	if v.Prompt == nil || *v.Prompt == "" {
+		return Prompt{}, errors.New(`the line has no prompt; write {"prompt": "..."}`)
+	}
+	if v.OutputTokens != nil {
+		output = int(*v.OutputTokens)
+		if float64(output) != *v.OutputTokens || output < 1 {
+			return Prompt{}, fmt.Errorf("output_tokens is %v; it must be a whole number above 0", *v.OutputTokens)
+		}
+	}
+	if output == 0 {
+		return Prompt{}, errors.New("the line has no output_tokens, and the dataset sets none for such lines; add it to the line, or set the dataset's output_tokens")
+	}
+	return Prompt{Text: *v.Prompt, MaxTokens: output, PromptTokens: count(*v.Prompt)}, nil
+}

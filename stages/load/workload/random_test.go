@@ -1,0 +1,73 @@
+package workload
+
+import (
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestRandomLengthsFillTheirRange(t *testing.T) {
+	// floor(10 x 0.75) = 7, ceil(10 x 1.25) = 13; floor(100 x 0.9) = 90,
+	// ceil(100 x 1.1) = 110.
+	p := mustDraw(t, mustOpen(t, Dataset{Kind: Random, InputTokens: 10, OutputTokens: 10, RangeRatio: 0.25}), 500, 0, 0)
+	in, out := map[int]bool{}, map[int]bool{}
+	for _, x := range p {
+		in[len(x.IDs)], out[x.MaxTokens] = true, true
+		if x.PromptTokens != len(x.IDs) {
+			t.Fatalf("%d ids, %d prompt tokens", len(x.IDs), x.PromptTokens)
+		}
+	}
+	for n := 6; n <= 14; n++ {
+		if want := n >= 7 && n <= 13; in[n] != want || out[n] != want {
+			t.Errorf("length %d: prompts %v, answers %v, want %v", n, in[n], out[n], want)
+		}
+	}
+	for _, c := range []struct {
+		mean      int
+		ratio     float64
+		low, high int
+	}{{100, 0.1, 90, 110}, {1, 0.9, 1, 2}, {128, 0, 128, 128}, {1000, 0.333, 667, 1333}} {
+		if low, high := bounds(c.mean, c.ratio); low != c.low || high != c.high {
+			t.Errorf("bounds(%d, %v) = %d, %d, want %d, %d", c.mean, c.ratio, low, high, c.low, c.high)
+		}
+	}
+}
+
+func TestRandomPromptsShareNoBlock(t *testing.T) {
+	for _, length := range []int{1, 2, 40} {
+		seen := map[[2]int32]bool{}
+		for _, x := range mustDraw(t, mustOpen(t, Dataset{Kind: Random, InputTokens: length, OutputTokens: 1}), 3000, 5, 0) {
+			head := [2]int32{x.IDs[0]}
+			if length > 1 {
+				head[1] = x.IDs[1]
+			}
+			if seen[head] {
+				t.Fatalf("length %d: two prompts begin with %v", length, head)
+			}
+			seen[head] = true
+			for _, id := range x.IDs {
+				if id < 1000 || id >= 30000 {
+					t.Fatalf("id %d is outside the vocabulary that every model has", id)
+				}
+			}
+		}
+	}
+}
+
+func TestRandomRefuses(t *testing.T) {
+	for _, c := range []struct {
+		d    Dataset
+		want string
+	}{
+		{Dataset{OutputTokens: 1}, "input tokens are 0"},
+		{Dataset{InputTokens: 1, OutputTokens: -1}, "output tokens are -1"},
+		{Dataset{InputTokens: 1, OutputTokens: 1, RangeRatio: 1}, "range ratio is 1"},
+		{Dataset{InputTokens: 1, OutputTokens: 1, RangeRatio: math.NaN()}, "range ratio is NaN"},
+		{Dataset{InputTokens: 1e9, OutputTokens: 1}, "input tokens are 1000000000"},
+	} {
+		c.d.Kind = Random
+		if _, err := Open(c.d); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: got error %v", c.d, err)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package plot
+
+import (
+	"math"
+	"strings"
+
+	"vbp/stages/analyze"
+	"vbp/stages/plot/render"
+)
+
+// yAxis is the same in every panel: all figures compare at a glance.
+func yAxis(label string) render.Axis { return render.Axis{Label: label, Min: 0, Max: 105} }
+
+// Attainment draws one series in the manner of DistServe's Figure 9:
+// attainment in percent against request rate and against SLO scale, both
+// objectives solid, TTFT only dotted, TPOT only dashed, the target and the
+// crossings of the solid line. Where only one objective was set, or asked for,
+// its line is the only one.
+//
+// It fails on a series without a point, or for rates per GPU without GPUs.
+func Attainment(a *analyze.Analysis, s analyze.Series, o Options) (render.Figure, error) {
+	if err := o.check(); err != nil {
+		return render.Figure{}, err
+	}
+	if len(s.Rates) == 0 {
+		return render.Figure{}, noPoints(s.Name)
+	}
+	div, err := divisor(a, s, o.PerGPU)
+	if err != nil {
+		return render.Figure{}, err
+	}
+	perGPU := o.PerGPU || a.PerGPU
+	color := looks([]analyze.Series{s})[0].color
+	if color != red && color != blue && color != green {
+		color = blue // a colour tells nothing apart here
+	}
+
+	main, name := readingOf(o.Only), s.Name
+	parts := main.name == both.name && a.SLO.TTFT > 0 && a.SLO.TPOT > 0
+	if parts {
+		name = both.name
+	}
+	styles := []struct {
+		reading
+		color  render.Color
+		dash   render.Dash
+		marker render.Marker
+		draw   bool
+	}{
+		{ttft, dark, render.Dotted, render.Triangle, parts},
+		{tpot, gray, render.Dashed, render.Square, parts},
+		{main, color, render.Solid, render.Circle, true}, // last, on top
+	}
+	left := render.Panel{X: render.Axis{Label: rateLabel(perGPU)}, Y: yAxis(main.axis)}
+	right := render.Panel{X: render.Axis{Label: scaleLabel([]analyze.Series{s}, []float64{div}, perGPU)}, Y: yAxis("")}
+	var legend []render.LegendEntry
+	for _, st := range styles {
+		if !st.draw {
+			continue
+		}
+		c := render.Curve{Name: st.name, Color: st.color, Dash: st.dash, Marker: st.marker, Points: rateCurve(s.Rates, st.reading, div)}
+		if st.reading.name != main.name {
+			for i := range c.Points { // one band is light, three hide each other
+				c.Points[i].Low, c.Points[i].High = math.NaN(), math.NaN()
+			}
+		}
+		left.Curves = append(left.Curves, c)
+		c.Points = scaleCurve(s, st.reading)
+		right.Curves = append(right.Curves, c)
+		e := render.LegendEntry{Name: st.name, Color: st.color, Dash: st.dash, Marker: st.marker}
+		if st.reading.name == main.name {
+			e.Name = name
+			legend = append([]render.LegendEntry{e}, legend...)
+		} else {
+			legend = append(legend, e)
+		}
+	}
+	target := 100 * a.SLO.Target
+	left.Rules, left.Notes = marks([]curve{{name, color, rateCurve(s.Rates, main, div)}}, target)
+	right.Rules, right.Notes = marks([]curve{{name, color, scaleCurve(s, main)}}, target)
+	if len(s.Scales.Points) == 0 {
+		right.Notes = []string{"no scale curve"}
+	}
+
+	f := render.Figure{
+		Title:  orTitle(o.Title, strings.TrimSuffix(main.axis, " (%)")+": "+s.Name),
+		Panels: []render.Panel{left, right},
+		Legend: legend,
+	}
+	f.Subtitle = []string{joined(s.Name+": "+ConfigLine(s), gpus(s))}
+	finish(&f, a, []analyze.Series{s}, []float64{div}, main, o)
+	return f, nil
+}
+
+// finish adds what all figures have: the target in the legend, the footer,
+// and the document properties.
+func finish(f *render.Figure, a *analyze.Analysis, series []analyze.Series, div []float64, r reading, o Options) {
+	f.Width = render.PageWidth
+	f.Legend = append(f.Legend, render.LegendEntry{Name: "target " + percent(100*a.SLO.Target), Color: gray, Dash: render.Dashed, Marker: render.NoMarker})
+	slo := objectives(a.SLO, o.Only)
+	lines := []string{slo + " " + capacityLine(series, r, div, unitOf(o.PerGPU || a.PerGPU))}
+	if anyBand(f.Panels) {
+		lines[0] += " " + bandLine
+	}
+	lines = append(lines, allCounts(series))
+	if line := simulatedOf(series); line != "" {
+		lines[0] = line + " " + lines[0]
+	}
+	if anyHollow(f.Panels) {
+		f.Legend = append(f.Legend, render.LegendEntry{Name: "not valid", Color: black, Marker: render.Circle, Hollow: true, NoLine: true})
+		lines = append(lines, hollowLine(series))
+	}
+	f.Footer = append(lines, o.Footer...)
+	f.Meta = map[string]string{"Title": f.Title, "Subject": slo, "Keywords": "LLM serving, SLO attainment, vbp"}
+}
+
+func orTitle(given, otherwise string) string {
+	if given != "" {
+		return given
+	}
+	return otherwise
+}
+
+func joined(parts ...string) string {
+	var out []string
+	for _, p := range parts {
+		if p = strings.TrimSuffix(p, ": "); p != "" {
+			out = append(out, p)
+		}
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,201 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"vbp/pipeline"
+	"vbp/specs"
+	"vbp/stages/analyze"
+	"vbp/stages/plot"
+	"vbp/stages/plot/render"
+)
+
+// plotInput is one figure.
+type plotInput struct {
+	Code    string      `json:"code"`
+	Figure  figureInput `json:"figure"`
+	Formats []string    `json:"formats"`
+	Need    string      `json:"need"` // the analyze node
+}
+
+type figureInput struct {
+	File   string   `json:"file"`
+	Kind   string   `json:"kind"`
+	Title  string   `json:"title"`
+	Only   string   `json:"only"`
+	PerGPU bool     `json:"per_gpu"`
+	Series []string `json:"series"`
+	Where  string   `json:"where"`
+	Xs     string   `json:"xs"`
+	// Labels choose the one series of an attainment figure; none: the only
+	// series there is.
+	Labels map[string]string `json:"labels"`
+}
+
+func newFigureInput(f specs.Figure, labels map[string]string) figureInput {
+	return figureInput{
+		File: f.File, Kind: f.Kind, Title: f.Title, Only: f.Only, PerGPU: f.PerGPU,
+		Series: f.Series, Where: f.Where, Xs: f.Xs, Labels: labels,
+	}
+}
+
+func plotWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) error {
+	var in plotInput
+	if err := raw.Decode(&in); err != nil {
+		return err
+	}
+	a, err := ReadAnalysis(rt.Needs[in.Need])
+	if err != nil {
+		return err
+	}
+	fig, err := drawing(a, in.Figure)
+	if err != nil {
+		return fmt.Errorf("figure %s: %w", in.Figure.File, err)
+	}
+	_, err = writeFigure(rt.Dir, in.Figure.File, fig, in.Formats)
+	return err
+}
+
+// drawing turns an analysis into the figure that f asks for.
+func drawing(a *analyze.Analysis, f figureInput) (render.Figure, error) {
+	chosen, err := chooseSeries(a, f)
+	if err != nil {
+		return render.Figure{}, err
+	}
+	o := plot.Options{Title: f.Title, Only: f.Only, Xs: f.Xs, PerGPU: f.PerGPU}
+	switch f.Kind {
+	case "attainment":
+		if len(chosen.Series) != 1 {
+			return render.Figure{}, fmt.Errorf("an attainment figure shows one series, and %d match", len(chosen.Series))
+		}
+		return plot.Attainment(chosen, chosen.Series[0], o)
+	case "comparison":
+		return plot.Comparison(chosen, o)
+	}
+	return render.Figure{}, fmt.Errorf("kind %q is not known", f.Kind)
+}
+
+// chooseSeries returns a with only the series that f's labels and where let
+// through.
+func chooseSeries(a *analyze.Analysis, f figureInput) (*analyze.Analysis, error) {
+	out := *a
+	out.Series = nil
+	where := func(map[string]string) (bool, error) { return true, nil }
+	if f.Where != "" {
+		w, err := specs.CompileWhere(f.Where)
+		if err != nil {
+			return nil, fmt.Errorf("where: %w", err)
+		}
+		where = w.Matches
+	}
+	for _, s := range a.Series {
+		ok, err := where(s.Labels)
+		if err != nil {
+			return nil, fmt.Errorf("where: %w", err)
+		}
+		for k, v := range f.Labels {
+			ok = ok && s.Labels[k] == v
+		}
+		if ok {
+			out.Series = append(out.Series, s)
+		}
+	}
+	if len(out.Series) == 0 {
+		return nil, errors.New("no series to draw: nothing was measured, or where lets none through")
+	}
+	return &out, nil
+}
+
+// Formats that figures can be written in.
+var Formats = []string{"pdf", "svg", "png"}
+
+// pngScale gives 300 pixels an inch at 72 points an inch.
+const pngScale = 300.0 / 72
+
+// writeFigure renders fig into dir in every format and returns the files.
+func writeFigure(dir, name string, fig render.Figure, formats []string) ([]string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, format := range formats {
+		var data []byte
+		var err error
+		switch format {
+		case "pdf":
+			data, err = render.PDF(fig)
+		case "svg":
+			data, err = render.SVG(fig)
+		case "png":
+			data, err = render.PNG(fig, pngScale)
+		default:
+			err = fmt.Errorf("format %q is not known; there is: %v", format, Formats)
+		}
+		if err != nil {
+			return files, err
+		}
+		path := filepath.Join(dir, name+"."+format)
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			return files, err
+		}
+		files = append(files, path)
+	}
+	return files, nil
+}
+
+// addPlots adds a node for every figure of a plot stage: one that changes is
+// drawn again alone.
+func (b *builder) addPlots(s specs.Stage, analysis string) error {
+	place := "plots"
+	if s.Name != "plot" {
+		place = "plots/" + s.Name
+	}
+	if s.Plot.Dir != "" {
+		dir, err := filepath.Abs(s.Plot.Dir)
+		if err != nil {
+			return err
+		}
+		place = dir
+	}
+	for _, f := range b.exp.Figures {
+		type one struct {
+			label  string
+			place  string
+			labels map[string]string
+		}
+		drawings := []one{{"", place, nil}}
+		if f.For == "mode" {
+			drawings = nil
+			for _, mode := range b.seriesModes() {
+				d := one{" mode=" + mode, place, map[string]string{"mode": mode}}
+				if len(b.seriesModes()) > 1 {
+					d.place = place + "/" + mode
+				}
+				drawings = append(drawings, d)
+			}
+		}
+		for _, d := range drawings {
+			in, err := pipeline.NewInput(plotInput{
+				Code: b.site.Code, Figure: newFigureInput(f, d.labels), Formats: slices.Clone(s.Plot.Formats), Need: analysis,
+			})
+			if err != nil {
+				return err
+			}
+			id := s.Name + " " + f.File + d.label
+			n := &pipeline.Node{
+				ID: id, Stage: "plot", Kind: pipeline.Pure, Input: in,
+				Needs: []string{analysis}, Work: plotWork, Place: d.place,
+			}
+			if err := b.graph.Add(n); err != nil {
+				return err
+			}
+			b.made[s.Name] = append(b.made[s.Name], made{id: id, mode: d.labels["mode"]})
+		}
+	}
+	return nil
+}

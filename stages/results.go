@@ -1,0 +1,200 @@
+package stages
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"vbp/specs"
+	"vbp/stages/analyze"
+	"vbp/stages/collect"
+	"vbp/stages/sample"
+)
+
+// Results is one folder of measurements, whoever made it.
+type Results struct {
+	Dir      string
+	Label    string // how its series are called; "" if not said
+	Points   []analyze.Point
+	Spec     *specs.Experiment // of a run of vbp; else nil
+	Warnings []string
+}
+
+// OpenResults reads a run of vbp, a folder of vLLM's bench files, or a folder
+// of DistServe's .exp files. A label, if given, names its series.
+func OpenResults(dir, label string) (*Results, error) {
+	r := &Results{Dir: dir, Label: label}
+	var err error
+	if _, statErr := os.Stat(filepath.Join(dir, pointsFile)); statErr == nil {
+		err = r.openRun()
+	} else if _, statErr := os.Stat(filepath.Join(dir, specFile)); statErr == nil {
+		err = fmt.Errorf("%s is a run of vbp that was not finished: apply its spec again, which resumes it", dir)
+	} else {
+		err = r.openForeign()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// openRun reads a run's samples; its own rules give the verdicts.
+func (r *Results) openRun() error {
+	path := filepath.Join(r.Dir, specFile)
+	var rules []string
+	data, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		// What the spec names may be gone since; its rules and objectives
+		// are all that is asked here.
+		exp, err := specs.Parse(path, data, specs.Options{SkipFiles: true})
+		if err != nil {
+			return fmt.Errorf("the run's spec: %w", err)
+		}
+		r.Spec, rules = exp, exp.Valid
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	r.Points, err = collectedPoints(r.Dir, rules)
+	if err != nil {
+		return err
+	}
+	r.relabel()
+	return nil
+}
+
+// relabel gives the series the label: in place of the mode if all have one,
+// before it if there are several to tell apart.
+func (r *Results) relabel() {
+	if r.Label == "" {
+		return
+	}
+	modes := make(map[string]bool)
+	for _, p := range r.Points {
+		mode, _ := p.Table.Meta.Axis("mode")
+		modes[mode] = true
+	}
+	for _, p := range r.Points {
+		for i, a := range p.Table.Meta.Axes {
+			if a.Name != "mode" {
+				continue
+			}
+			name := r.Label
+			if len(modes) > 1 {
+				name += " " + a.Value
+			}
+			p.Table.Meta.Axes[i].Value = name
+		}
+	}
+}
+
+func (r *Results) openForeign() error {
+	res, err := collect.OpenResults(r.Dir)
+	if err != nil {
+		return err
+	}
+	r.Warnings = res.Warnings
+	for _, l := range res.Points {
+		m := &l.Table.Meta
+		mode := r.Label
+		if mode == "" {
+			mode = m.Config["deployment_mode"]
+		}
+		if mode == "" {
+			mode = res.Name
+		}
+		m.Axes = []sample.Axis{
+			{Name: "mode", Value: mode, Set: true},
+			{Name: "qps", Value: formatRate(m.Rate), Set: true},
+			{Name: "repeat", Value: strconv.Itoa(m.Repeat), Set: true},
+		}
+		r.Points = append(r.Points, analyze.Point{Table: l.Table, Valid: true})
+	}
+	return nil
+}
+
+// Question is what plot and compare ask of results; NaN and nil leave it to
+// the results' own spec, or to the defaults.
+type Question struct {
+	TTFT, TPOT float64 // s
+	Target     float64 // share
+	Scales     []float64
+	ScaleRate  float64
+	PerGPU     bool
+}
+
+// Ask analyzes several folders together.
+func Ask(results []*Results, q Question) (*analyze.Analysis, error) {
+	p := analyze.Params{TTFT: q.TTFT, TPOT: q.TPOT, Target: q.Target, Scales: q.Scales, ScaleRate: q.ScaleRate, PerGPU: q.PerGPU}
+	slo, scales := specs.DefaultSLO(), specs.DefaultSLOScales()
+	var points []analyze.Point
+	var warnings []string
+	for i, r := range results {
+		points = append(points, r.Points...)
+		for _, w := range r.Warnings {
+			warnings = append(warnings, r.Dir+": "+w)
+		}
+		if r.Spec == nil || i > 0 {
+			continue
+		}
+		slo, scales = r.Spec.SLO, r.Spec.SLOScales
+		if math.IsNaN(p.ScaleRate) && r.Spec.ScaleRate != nil {
+			p.ScaleRate = *r.Spec.ScaleRate
+		}
+	}
+	if math.IsNaN(p.TTFT) {
+		p.TTFT = slo.TTFT.Seconds()
+	}
+	if math.IsNaN(p.TPOT) {
+		p.TPOT = slo.TPOT.Seconds()
+	}
+	if math.IsNaN(p.Target) {
+		p.Target = slo.Target
+	}
+	if p.Scales == nil {
+		p.Scales = scales
+	}
+	a, err := analyze.Analyze(points, p)
+	if err != nil {
+		return nil, err
+	}
+	a.Warnings = append(warnings, a.Warnings...)
+	return a, nil
+}
+
+// Draw writes the figures of an analysis into dir: an attainment figure for
+// each series, and a comparison if there are several.
+func Draw(a *analyze.Analysis, dir string, f specs.Figure, formats []string) ([]string, error) {
+	var files []string
+	one := newFigureInput(f, nil)
+	for _, s := range a.Series {
+		one.File, one.Kind, one.Labels = "vllm_benchmark_plots", "attainment", s.Labels
+		fig, err := drawing(a, one)
+		if err != nil {
+			return files, err
+		}
+		to := dir
+		if len(a.Series) > 1 {
+			to = filepath.Join(dir, fileName(s.Name))
+		}
+		made, err := writeFigure(to, one.File, fig, formats)
+		files = append(files, made...)
+		if err != nil {
+			return files, err
+		}
+	}
+	if len(a.Series) < 2 {
+		return files, nil
+	}
+	one.File, one.Kind, one.Labels = "vllm_comparison_plots", "comparison", nil
+	fig, err := drawing(a, one)
+	if err != nil {
+		return files, err
+	}
+	made, err := writeFigure(dir, one.File, fig, formats)
+	return append(files, made...), err
+}

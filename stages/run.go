@@ -1,0 +1,263 @@
+package stages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"vbp/pipeline"
+	"vbp/pipeline/cache"
+	"vbp/pipeline/history"
+	"vbp/specs"
+	"vbp/stages/deploy/local"
+)
+
+// specFile is the resolved spec's name in a run's folder.
+const specFile = "spec.yaml"
+
+// storeDir holds the artefacts of every run below a results folder.
+const storeDir = ".store"
+
+// ApplyOptions are what an apply tells whoever watches.
+type ApplyOptions struct {
+	Command string // the command line, for the journal
+	Emit    func(pipeline.Event)
+	OnPlan  func(p *pipeline.Plan, runDir string) // before anything is done; runDir is "" if nothing is to do
+	Notice  func(string)
+}
+
+// Applied is what an apply did.
+type Applied struct {
+	RunDir string // where the results are: a new folder, or the earlier run's that already held them
+	New    bool
+	Plan   *pipeline.Plan
+	Report *pipeline.Report // nil if nothing was to be done
+}
+
+// Usable counts measured points with at least one answered request, and
+// Lost the points and other nodes that have no usable result.
+func (a *Applied) Usable() (usable, lost int) {
+	if a.Report == nil {
+		return a.planned(), 0
+	}
+	for _, r := range a.Report.Results {
+		switch {
+		case r.State == pipeline.StateFailed || r.State == pipeline.StateSkipped:
+			lost++
+		case r.Node.Kind == pipeline.Measurement && r.Artefact != nil:
+			rec, err := pipeline.RecordOf(r.Artefact)
+			if err != nil || rec.Facts["failed"] >= rec.Facts["sent"] {
+				lost++
+			} else {
+				usable++
+			}
+		}
+	}
+	return usable, lost
+}
+
+func (a *Applied) planned() int {
+	n := 0
+	for _, d := range a.Plan.Decisions {
+		if d.Node.Kind == pipeline.Measurement {
+			n++
+		}
+	}
+	return n
+}
+
+// Locked is the error of an apply of a spec that another process applies.
+type Locked struct {
+	Name   string
+	Holder cache.Holder
+}
+
+func (l *Locked) Error() string {
+	return fmt.Sprintf("%s is being applied by %s; wait for it to end, or stop it", l.Name, l.Holder)
+}
+
+// PlanOf says what Apply would do, without doing or writing anything.
+func PlanOf(exp *specs.Experiment, site *Site) (*pipeline.Plan, error) {
+	g, err := Build(exp, site)
+	if err != nil {
+		return nil, err
+	}
+	return pipeline.Make(g, cache.At(filepath.Join(site.Results, storeDir)), pipeline.PlanOptions{Now: site.Now()})
+}
+
+// Apply plans the experiment and does what the plan says, in a run folder of
+// its own. If everything is there already, it makes none and returns the
+// earlier run's. Errors about nodes are in the report; an error here is one
+// of the whole.
+func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOptions) (a *Applied, err error) {
+	store, err := cache.Open(filepath.Join(site.Results, storeDir))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	lock, holder, err := cache.TryLock(filepath.Join(store.Root(), "locks", fileName(exp.Name)+".lock"), "apply "+exp.Name)
+	if err != nil {
+		return nil, err
+	}
+	if lock == nil {
+		return nil, &Locked{exp.Name, holder}
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	killed, err := local.Reap(site.stateDir())
+	if err != nil {
+		return nil, fmt.Errorf("looking for servers that an earlier apply left: %w", err)
+	}
+	for _, k := range killed {
+		o.Notice("ended a server that an earlier apply left: " + k)
+	}
+
+	g, err := Build(exp, site)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := pipeline.Make(g, store, pipeline.PlanOptions{Now: site.Now()})
+	if err != nil {
+		return nil, err
+	}
+	a = &Applied{Plan: plan}
+	base := filepath.Join(site.Results, fileName(exp.Name))
+	if plan.Todo() == 0 {
+		if dir := findRun(base, plan); dir != "" {
+			a.RunDir = dir
+			o.OnPlan(plan, "")
+			return a, nil
+		}
+	}
+	if a.RunDir, err = newRunDir(base, site.Now()); err != nil {
+		return nil, err
+	}
+	a.New = true
+	if err := cache.WriteFile(filepath.Join(a.RunDir, specFile), exp.Resolved); err != nil {
+		return a, err
+	}
+	o.OnPlan(plan, a.RunDir)
+	err = execute(ctx, a, store, site, o)
+	return a, err
+}
+
+func execute(ctx context.Context, a *Applied, store *cache.Store, site *Site, o ApplyOptions) (err error) {
+	journal, err := history.Create(filepath.Join(a.RunDir, history.FileName))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, journal.Close()) }()
+	if err := journal.Append(history.Record{At: site.Now(), Kind: history.RunBegun, Text: o.Command}); err != nil {
+		return err
+	}
+	a.Report, err = pipeline.Execute(ctx, a.Plan, pipeline.ExecuteOptions{
+		Store: store, Journal: journal, RunDir: a.RunDir, Workers: runtime.GOMAXPROCS(0), Now: site.Now, Emit: o.Emit,
+	})
+	if err != nil {
+		return err
+	}
+	return journal.Append(history.Record{
+		At: site.Now(), Kind: history.RunDone, Text: a.state(), Fingerprint: a.Report.Fingerprint,
+	})
+}
+
+// States of a run, as its journal and list tell them.
+const (
+	RunComplete    = "complete"
+	RunPartial     = "partial"
+	RunEmpty       = "empty"
+	RunInterrupted = "interrupted"
+	RunUnfinished  = "unfinished" // the journal has no end: running, or killed
+)
+
+func (a *Applied) state() string {
+	usable, lost := a.Usable()
+	switch {
+	case a.Report != nil && a.Report.Interrupted:
+		return RunInterrupted
+	case usable == 0:
+		return RunEmpty
+	case lost > 0:
+		return RunPartial
+	}
+	return RunComplete
+}
+
+// newRunDir makes a folder for a run that begins now; of two that begin in
+// the same second, the later gets a number.
+func newRunDir(base string, now time.Time) (string, error) {
+	if err := os.MkdirAll(base, 0o755); err != nil {
+		return "", fmt.Errorf("cannot make the results folder: %w", err)
+	}
+	stamp := now.Format("20060102_150405")
+	for n := 1; ; n++ {
+		dir := filepath.Join(base, stamp)
+		if n > 1 {
+			dir += fmt.Sprintf("_%d", n)
+		}
+		err := os.Mkdir(dir, 0o755)
+		if err == nil {
+			return dir, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("cannot make the run's folder: %w", err)
+		}
+	}
+}
+
+// findRun returns the newest run below base that holds exactly what the plan
+// would reuse, or "".
+func findRun(base string, plan *pipeline.Plan) string {
+	want := plan.Fingerprint()
+	dirs := runDirs(base)
+	slices.Reverse(dirs)
+	for _, dir := range dirs {
+		records, _, err := history.Read(filepath.Join(dir, history.FileName))
+		if err != nil || len(records) == 0 {
+			continue
+		}
+		last := records[len(records)-1]
+		if last.Kind == history.RunDone && last.Fingerprint == want && holds(dir, plan) {
+			return dir
+		}
+	}
+	return ""
+}
+
+// holds reports whether the files of every placed artefact are where they
+// should be.
+func holds(dir string, plan *pipeline.Plan) bool {
+	for _, d := range plan.Decisions {
+		if d.Artefact == nil || d.Node.Place == "" {
+			continue
+		}
+		for _, f := range d.Artefact.Files {
+			info, err := os.Stat(filepath.Join(pipeline.PlaceIn(dir, d.Node.Place), filepath.FromSlash(f.Name)))
+			if err != nil || info.Size() != f.Size {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// runDirs lists the folders below base that have a journal, oldest first.
+func runDirs(base string) []string {
+	journals, _ := filepath.Glob(filepath.Join(escapeGlob(base), "*", history.FileName))
+	dirs := make([]string, len(journals))
+	for i, j := range journals {
+		dirs[i] = filepath.Dir(j)
+	}
+	slices.Sort(dirs)
+	return dirs
+}
+
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(path)
+}

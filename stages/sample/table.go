@@ -1,0 +1,110 @@
+package sample
+
+import "slices"
+
+// Table is the requests of one load point as columns of equal length, row i
+// of each belonging to request i in order of sending. Field meanings and
+// units are Outcome's.
+type Table struct {
+	ID                                                 []string
+	PromptTokens, OutputTokens                         []int64
+	Scheduled, Sent, FirstEvent, FirstToken, LastToken []int64
+	TTFT, TPOT, E2E                                    []float64
+	Gaps                                               [][]int32
+	Events                                             []int64
+	Finish, Outcome                                    []string
+	Status                                             []int64
+	Error, Prefill, Decode                             []string
+	PrefillTime                                        []float64
+	Fallback                                           []int64
+
+	Meta Meta
+}
+
+// Meta says what the rows of a Table belong to. It travels in the footer of
+// the stored file.
+type Meta struct {
+	Axes    []Axis             // every axis of the run, in order; qps and repeat last
+	Rate    float64            // requests per second that were asked for
+	Repeat  int                // which repetition, from 0
+	Seed    int64              // seed of prompts and arrivals
+	Model   string             // model as the server or the file names it
+	Dataset string             // dataset as the spec or the file names it
+	Engine  string             // engine and version, such as "vllm 0.27.0"
+	Host    string             // fingerprint of the machine that measured
+	Start   int64              // wall clock at the point's start, Unix ns; Absent if not known
+	Length  float64            // s from the start of the point to its end; NaN if not known
+	GPUs    int                // accelerators of the deployment; 0 if not known
+	Config  map[string]string  // configuration worth showing, such as tensor_parallel_size
+	Facts   map[string]float64 // what was observed of the point as a whole, such as send_lag_p99_ms; rules of validity name these
+	Extra   map[string]string  // anything else worth keeping
+}
+
+// Axis is one coordinate of a point. A value that does not apply to the
+// point's mode is not Set.
+type Axis struct {
+	Name  string
+	Value string
+	Set   bool
+}
+
+// Len is the number of requests.
+func (t *Table) Len() int { return len(t.ID) }
+
+// Append adds one row.
+func (t *Table) Append(o Outcome) {
+	t.ID = append(t.ID, o.ID)
+	t.PromptTokens = append(t.PromptTokens, o.PromptTokens)
+	t.OutputTokens = append(t.OutputTokens, o.OutputTokens)
+	t.Scheduled = append(t.Scheduled, o.Scheduled)
+	t.Sent = append(t.Sent, o.Sent)
+	t.FirstEvent = append(t.FirstEvent, o.FirstEvent)
+	t.FirstToken = append(t.FirstToken, o.FirstToken)
+	t.LastToken = append(t.LastToken, o.LastToken)
+	t.TTFT = append(t.TTFT, o.TTFT)
+	t.TPOT = append(t.TPOT, o.TPOT)
+	t.E2E = append(t.E2E, o.E2E)
+	t.Gaps = append(t.Gaps, o.Gaps)
+	t.Events = append(t.Events, o.Events)
+	t.Finish = append(t.Finish, o.Finish)
+	t.Outcome = append(t.Outcome, o.Outcome)
+	t.Status = append(t.Status, o.Status)
+	t.Error = append(t.Error, o.Error)
+	t.Prefill = append(t.Prefill, o.Prefill)
+	t.Decode = append(t.Decode, o.Decode)
+	t.PrefillTime = append(t.PrefillTime, o.PrefillTime)
+	t.Fallback = append(t.Fallback, o.Fallback)
+}
+
+// Row returns request i as one value. Gaps are shared with the table.
+func (t *Table) Row(i int) Outcome {
+	return Outcome{
+		ID: t.ID[i], PromptTokens: t.PromptTokens[i], OutputTokens: t.OutputTokens[i],
+		Scheduled: t.Scheduled[i], Sent: t.Sent[i], FirstEvent: t.FirstEvent[i],
+		FirstToken: t.FirstToken[i], LastToken: t.LastToken[i],
+		TTFT: t.TTFT[i], TPOT: t.TPOT[i], E2E: t.E2E[i],
+		Gaps: t.Gaps[i], Events: t.Events[i], Finish: t.Finish[i], Outcome: t.Outcome[i],
+		Status: t.Status[i], Error: t.Error[i], Prefill: t.Prefill[i], Decode: t.Decode[i],
+		PrefillTime: t.PrefillTime[i], Fallback: t.Fallback[i],
+	}
+}
+
+// Failed counts the requests that did not end as a complete answer.
+func (t *Table) Failed() int {
+	n := 0
+	for _, o := range t.Outcome {
+		if o != OK {
+			n++
+		}
+	}
+	return n
+}
+
+// Axis returns the value of the named axis and whether it applies.
+func (m *Meta) Axis(name string) (string, bool) {
+	i := slices.IndexFunc(m.Axes, func(a Axis) bool { return a.Name == name })
+	if i < 0 || !m.Axes[i].Set {
+		return "", false
+	}
+	return m.Axes[i].Value, true
+}
