@@ -169,27 +169,46 @@ func (x *executor) dispatch(ctx context.Context) {
 	}
 }
 
-// unblock fails the nodes that wait for a resource though nothing is at work
-// that could free it: a service holds it and lives for a measurement that
-// waits for them.
+// unblock is called when nothing is at work and nodes wait for resources that
+// services hold. Of them, it fails those for which the services' own
+// measurements wait: neither could ever go on.
 func (x *executor) unblock() bool {
 	blocked := x.claims.drain()
-	for _, i := range blocked {
-		var holders []string
-		for j := range x.up {
-			for r := range x.g.Nodes[j].Uses {
-				if x.g.Nodes[i].Uses[r] > 0 {
-					holders = append(holders, x.g.Nodes[j].ID)
-					break
-				}
+	awaited := make([]bool, len(x.results))
+	for i := len(x.results) - 1; i >= 0; i-- {
+		s := x.usedBy(i)
+		if x.results[i].State == "" && (awaited[i] || s != nil && s.handle != nil) {
+			for _, id := range x.g.Nodes[i].Needs {
+				awaited[x.g.index[id]] = true
 			}
 		}
-		slices.Sort(holders)
+	}
+	some := slices.ContainsFunc(blocked, func(i int) bool { return awaited[i] })
+	for _, i := range blocked {
+		n := x.g.Nodes[i]
+		if some && !awaited[i] {
+			x.claims.enqueue(i, n)
+			continue
+		}
 		x.settle(i, Result{State: StateFailed, Err: fmt.Errorf(
-			"waits for what %s holds, whose measurements wait for this node; let them not need it",
-			strings.Join(holders, " and "))})
+			"waits for what %s holds, whose measurements wait for this node; let them not need it", x.holders(n))})
 	}
 	return len(blocked) > 0
+}
+
+// holders names the services that hold something that n uses.
+func (x *executor) holders(n *Node) string {
+	var ids []string
+	for j := range x.up {
+		for r := range x.g.Nodes[j].Uses {
+			if n.Uses[r] > 0 {
+				ids = append(ids, x.g.Nodes[j].ID)
+				break
+			}
+		}
+	}
+	slices.Sort(ids)
+	return strings.Join(ids, " and ")
 }
 
 // consider settles node i, whose needs are settled, or lets it wait for what

@@ -181,6 +181,9 @@ func (g *Graph) Add(n *Node) error {
 	if n.Kind == Service && service >= 0 {
 		return fmt.Errorf("%s is a service and cannot stand on %s, another one", n.ID, g.Nodes[service].ID)
 	}
+	if n.Kind == Effect && service < 0 {
+		return fmt.Errorf("%s is an effect and stands on no service", n.ID)
+	}
 	if err := g.fits(n, service); err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ func TestAddRefuses(t *testing.T) {
 		`x is a measurement and cannot need collect, whose result is not in its key`: {ID: "x", Kind: Measurement, Needs: []string{"collect"}},
 		`x stands on two services, deploy a and deploy b; one is allowed`:            {ID: "x", Kind: Measurement, Needs: []string{"warm a", "deploy b"}},
 		`x is a service and cannot stand on deploy a, another one`:                   {ID: "x", Kind: Service, Needs: []string{"warm a"}},
+		`x is an effect and stands on no service`:                                    {ID: "x", Kind: Effect, Needs: []string{"load a"}},
 		`x needs 3 of gpu, and there are 2`:                                          {ID: "x", Kind: Service, Uses: map[string]int{"gpu": 3}},
 		`x needs 2 of load, and there are 1`:                                         {ID: "x", Uses: map[string]int{"load": 2}},
 		`x uses -1 of load`:                                                          {ID: "x", Uses: map[string]int{"load": -1}},

@@ -208,13 +208,8 @@ func (p *Plan) condition() {
 		if d.Node.leavesResult() {
 			maybe[i] = d.Node.Kind == Measurement && d.Conditional
 		} else if maybe[i] && d.Action == Leave {
-			if g.service(i) < 0 {
-				// Nothing tells in time whether it is needed.
-				d.Action, d.Why = Run, "a measurement may need it"
-			} else {
-				d.Conditional = true
-				d.Why = "only needed if the environment differs"
-			}
+			d.Conditional = true
+			d.Why = "only needed if the environment differs"
 		}
 		if maybe[i] {
 			for _, id := range d.Node.Needs {

@@ -23,6 +23,7 @@ type world struct {
 	t     *testing.T
 	store *cache.Store
 	dir   string
+	run   string // folder of the last execution
 	now   time.Time
 
 	mu      sync.Mutex
@@ -247,6 +248,7 @@ func (w *world) execute(ctx context.Context, p *Plan) (*Report, error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.run = dir
 	j, err := history.Create(filepath.Join(dir, history.FileName))
 	if err != nil {
 		w.t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // The forms that are replaced inside scalar values, after YAML is parsed:
@@ -42,14 +43,20 @@ func (r *reader) expandEnv(n *node, path []string) {
 			r.errorf(n.pos, err.Hint, "%s", err.Msg)
 			return
 		}
+		if !utf8.ValidString(text) {
+			r.errorf(n.pos, "", "the environment gives %s a text that is not UTF-8: %q", strings.Join(path, "."), text)
+			return
+		}
 		if strings.Contains(text, secretForm) && !maySecret(path) {
 			r.errorf(n.pos, "secrets can stand in headers and env", "a secret cannot stand in %s", strings.Join(path, "."))
 			return
 		}
 		n.text = text
 		if replaced {
-			// Nothing at all is the empty text, not "nothing was said".
-			n.quoted = text == ""
+			// The environment holds texts: one that is empty, or ~, is that
+			// text and not "nothing was said".
+			n.quoted = false
+			n.quoted = n.isNull()
 		}
 	}
 }

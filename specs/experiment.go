@@ -1,16 +1,23 @@
 // Package specs is the language in which an experiment is declared. It knows
 // what a spec may say and nothing of how it runs.
 //
-// A spec is read in three visible passes: parse (YAML to a tree of nodes with
-// positions, ${NAME:-default} replaced inside scalars, --set applied), defaults
-// (what is not said), validation (every error with file:line:col, several at
-// once). Points then expands the sweep. Anything a run needs to know is in the
-// Experiment and its Points; no other package reads YAML.
+// A spec is read in three visible passes (parse.go): parse (YAML to a tree of
+// nodes with positions, --set applied, ${NAME:-default} replaced inside
+// scalars, each value typed by the key that receives it), defaults (what is
+// not said), validation (how the parts go together; every error with
+// file:line:col, several at once). Then the sweep is expanded, since excludes,
+// figures and combinations of axes can be judged only there, and Points hands
+// it out. Anything a run needs to know is in the Experiment and its Points; no
+// other package reads YAML.
+//
+// One file a noun: mode.go, workload.go, stage.go and so on hold how a part is
+// decoded, defaulted and validated.
 package specs
 
 import "time"
 
-// Experiment is a whole spec, every default filled in.
+// Experiment is a whole spec, every default filled in. It is not changed once
+// it is read: its Points share parts of it.
 type Experiment struct {
 	File       string // as it was named on the command line
 	APIVersion string
@@ -27,14 +34,17 @@ type Experiment struct {
 	Valid      []string // rules, expr over a point's facts
 	Figures    []Figure
 
-	Resolved []byte   // the spec as YAML with environment and --set applied, secrets as they were written
+	// Resolved is the spec as YAML with environment and --set applied, secrets
+	// as they were written. It can be parsed again, in the same folder, to an
+	// equal Experiment.
+	Resolved []byte
 	Warnings []string // worth saying, not wrong
 
 	src *source // what Parse keeps; nil if it was made otherwise
 }
 
-// GPUs is what the host may give: all it has (Auto), a count, or a list of
-// indices or UUIDs.
+// GPUs is what the host may give: all it has (Auto), a list of indices or
+// UUIDs if List is not nil, else a count.
 type GPUs struct {
 	Auto  bool
 	Count int
@@ -46,14 +56,14 @@ type Mode struct {
 	Name                 string
 	Engine               string // vllm, simulated, command; "" with Endpoint
 	Endpoint             string
-	Headers              map[string]string // ${secret:NAME} left as written; see Reveal
+	Headers              map[string]string // sent with every request; ${secret:NAME} left as written, see Reveal
 	Port                 int               // where clients connect; 0: any free port
-	TensorParallel       int
-	GPUMemoryUtilization float64
-	Args                 []Arg // in the order of the spec
-	Env                  map[string]string
-	Run                  string         // engine command: the user's own command line
-	Disaggregated        *Disaggregated // nil: one instance does all
+	TensorParallel       int               // 0 with Endpoint and with Disaggregated
+	GPUMemoryUtilization float64           // share in (0, 1]; 0: not said (vllm has 0.8 then)
+	Args                 []Arg             // in the order of the spec
+	Env                  map[string]string // see Reveal
+	Run                  string            // engine command: the user's own command line, its ${} left to the shell
+	Disaggregated        *Disaggregated    // nil: one instance does all
 }
 
 // Arg is an argument passed to the engine as it is. Value is nil, bool,
@@ -76,7 +86,7 @@ type Pool struct {
 	Instances      int
 	TensorParallel int
 	Args           []Arg
-	Env            map[string]string
+	Env            map[string]string // see Reveal
 }
 
 // Workload is what is sent.
@@ -87,7 +97,7 @@ type Workload struct {
 	Arrivals   string  // poisson, constant, gamma
 	Burstiness float64 // shape of gamma; 1 is Poisson
 	IgnoreEOS  bool
-	Body       map[string]any // added to every request
+	Body       map[string]any // added to every request; one that is said replaces the default {temperature: 0}
 	Seed       int64
 }
 
@@ -97,9 +107,9 @@ type Dataset struct {
 	Kind         string  // sharegpt, random, jsonl
 	Name         string  // shown and used in folder names; default: the file's base name, else the kind
 	Path         string  // sharegpt, jsonl; relative to the spec's folder, made absolute
-	InputTokens  int     // random: mean prompt length
-	OutputTokens int     // random: mean output length; jsonl: where a line has none
-	RangeRatio   float64 // random: lengths are uniform in [floor(L(1-r)), ceil(L(1+r))]
+	InputTokens  int     // random: mean prompt length; default 256
+	OutputTokens int     // random: mean output length; jsonl: where a line has none; default 64
+	RangeRatio   float64 // random, in [0, 1), default 0.2: lengths are uniform in [floor(L(1-r)), ceil(L(1+r))]
 }
 
 // SLO is the objectives.
@@ -129,9 +139,9 @@ type Axis struct {
 // Stage is one entry of stages: a kind of node of the DAG.
 type Stage struct {
 	Name  string
-	Uses  string // deploy, warmup, load, collect, analyze, plot, command
-	Needs []string
-	Per   string // point, mode, run
+	Uses  string   // deploy, warmup, load, collect, analyze, plot, command
+	Needs []string // names of stages; deploy, warmup and load may need commands besides their default
+	Per   string   // point, mode, run
 
 	// Exactly the one that Uses names is set.
 	Deploy  *DeployStage
@@ -150,7 +160,7 @@ type DeployStage struct {
 
 // WarmupStage is a short load before the first point of a deployment.
 type WarmupStage struct {
-	Requests int
+	Requests int // 0: no warm-up
 }
 
 // LoadStage is how points are measured.
@@ -177,16 +187,16 @@ type AnalyzeStage struct {
 // PlotStage draws the figures of one analysis.
 type PlotStage struct {
 	Formats []string // pdf, svg, png
-	Dir     string   // "": plots/ of the run
+	Dir     string   // as it was said, so relative to the working folder; "": plots/ of the run for the stage plot, plots/NAME for another
 }
 
 // CommandStage is the user's own step: sh -c Run in a folder of its own.
 type CommandStage struct {
 	Run     string
-	Inputs  []string // files, absolute; their content enters the key
-	Outputs []string // files that must exist afterwards, relative to the step's folder
-	Env     map[string]string
-	Timeout time.Duration // 0: none
+	Inputs  []string          // files, absolute; their content enters the key
+	Outputs []string          // files that must exist afterwards, relative to the step's folder
+	Env     map[string]string // see Reveal
+	Timeout time.Duration     // 0: none
 }
 
 // Figure is one drawing.
@@ -195,7 +205,7 @@ type Figure struct {
 	Kind   string // attainment, comparison
 	For    string // "mode": one drawing for each mode; "": one of all series
 	Title  string
-	Only   string   // both, ttft, tpot: which reading a comparison shows; "": both
+	Only   string   // both (default), ttft, tpot: which reading a comparison shows
 	PerGPU bool     // x axis is rate / GPUs
 	Series []string // axes that tell series apart; default: all but qps and repeat
 	Where  string   // expr that a series must satisfy
@@ -217,6 +227,6 @@ type Point struct {
 // mode.
 type AxisValue struct {
 	Name  string
-	Value string
+	Value string // numbers without trailing zeros, lists and mappings as JSON
 	Set   bool
 }

@@ -215,7 +215,7 @@ func (r *reader) validateMode(m *Mode, n *node, at pos) {
 		}
 	}
 	if kind == "command" && !n.has("run") {
-		r.errorf(at, `run: "my-server --port $PORT"`, "%s: engine: command needs run", where)
+		r.errorf(at, "run: the command line that starts your server", "%s: engine: command needs run", where)
 	}
 	if m.Disaggregated != nil && n.has("tensor_parallel") {
 		r.errorf(n.where("tensor_parallel"), "say it in disaggregated.prefill and disaggregated.decode", "%s: a disaggregated mode has no tensor_parallel of its own", where)

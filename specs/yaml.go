@@ -288,10 +288,14 @@ func toYAML(n *node, path []string) *yaml.Node {
 	if !leftToShell(path) {
 		out.Value = escapeEnv(n.text)
 	}
-	if n.quoted {
+	// A text of several lines is no number and no null: quoted it is the same,
+	// and the library does not write every such text so that it can be read.
+	if n.quoted || !oneLine.MatchString(n.text) {
 		out.Style = yaml.DoubleQuotedStyle
 	}
 	return out
 }
+
+var oneLine = regexp.MustCompile(`^[ -~]*$`)
 
 var plainKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)

@@ -70,7 +70,30 @@ func analyzeWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 	if err != nil {
 		return err
 	}
+	a.Warnings = append(a.Warnings, observed(points)...)
 	return writeAnalysis(rt.Dir, a)
+}
+
+// observed says what the points' facts tell against taking them at face
+// value: work that was not done where the mode says it is, and caches that
+// may have been warm.
+func observed(points []analyze.Point) []string {
+	var out []string
+	unreset := 0
+	for _, p := range points {
+		f := p.Table.Meta.Facts
+		if n := f["fallbacks"]; n > 0 {
+			out = append(out, fmt.Sprintf("%s: %.0f of %.0f requests fell back to local prefill: their decode instance got no KV and prefilled itself",
+				axesLabel(p.Table.Meta.Axes), n, f["sent"]))
+		}
+		if reset, known := f["cache_reset"]; known && reset == 0 {
+			unreset++
+		}
+	}
+	if unreset > 0 {
+		out = append(out, fmt.Sprintf("prefix caches could not be reset before %d of %d points: repeated prompts may have hit them", unreset, len(points)))
+	}
+	return out
 }
 
 // collectedPoints reads a collected tree and gives each point its verdict.
@@ -90,7 +113,8 @@ func collectedPoints(dir string, valid []string) ([]analyze.Point, error) {
 			p.Missing, p.Reason = true, "it could not be measured"
 			fillFromAxes(&tables[i].Meta)
 		} else {
-			p.Valid, p.Reason = verdict(rules, e.Facts)
+			v := judge(rules, e.Facts)
+			p.Valid, p.Reason = v.Usable, v.Reason
 		}
 		points[i] = p
 	}

@@ -240,7 +240,7 @@ func (b *builder) addLoads(s specs.Stage) error {
 		w := loadWork{source: src, slo: b.exp.SLO}
 		n := &pipeline.Node{
 			ID: "load " + pointLabel(p.Axes), Stage: "load", Kind: pipeline.Measurement, Input: in, Needs: needs,
-			Work: w.work, Judge: func(r pipeline.Record) pipeline.Verdict { return judge(b.rules, r) },
+			Work: w.work, Judge: func(r pipeline.Record) pipeline.Verdict { return judge(b.rules, r.Facts) },
 			Uses:   map[string]int{"load on " + b.stands[key]: 1},
 			Expect: time.Duration(float64(p.Config.Workload.Requests) / p.QPS * float64(time.Second)),
 		}
@@ -320,7 +320,7 @@ func (b *builder) addCommands(s specs.Stage) error {
 	case "point":
 		parts = b.made["load"]
 	}
-	base, w, err := newCommandInput(s.Command)
+	base, w, err := newCommandInput(s.Command, b.exp.Reveal)
 	if err != nil {
 		return fmt.Errorf("stage %s: %w", s.Name, err)
 	}

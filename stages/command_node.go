@@ -50,9 +50,12 @@ const (
 )
 
 // commandWork knows where the inputs lie; their content is in the input.
-type commandWork struct{ paths []string }
+type commandWork struct {
+	paths  []string
+	reveal func(string) (string, error)
+}
 
-func newCommandInput(s *specs.CommandStage) (commandInput, commandWork, error) {
+func newCommandInput(s *specs.CommandStage, reveal func(string) (string, error)) (commandInput, commandWork, error) {
 	in := commandInput{Run: s.Run, Outputs: s.Outputs, Env: s.Env, Timeout: s.Timeout.String()}
 	for _, path := range s.Inputs {
 		data, err := os.ReadFile(path)
@@ -62,7 +65,7 @@ func newCommandInput(s *specs.CommandStage) (commandInput, commandWork, error) {
 		sum := sha256.Sum256(data)
 		in.Inputs = append(in.Inputs, fileInput{filepath.Base(path), hex.EncodeToString(sum[:])})
 	}
-	return in, commandWork{s.Inputs}, nil
+	return in, commandWork{s.Inputs, reveal}, nil
 }
 
 // variable is the name under which a command finds the folder of stage need.
@@ -101,6 +104,9 @@ func (w commandWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.
 	cmd.Dir, cmd.Stdout, cmd.Stderr = rt.Dir, &stdout, &stderr
 	cmd.Env = os.Environ()
 	for k, v := range in.Env {
+		if v, err = w.reveal(v); err != nil {
+			return fmt.Errorf("env %s: %w", k, err)
+		}
 		cmd.Env = append(cmd.Env, k+"="+v)
 	}
 	for _, n := range in.Needs {

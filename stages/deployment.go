@@ -166,9 +166,9 @@ func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtim
 		return nil, err
 	}
 	o := deploy.Options{
-		Name: name, LogDir: filepath.Join(rt.RunDir, "logs", name), StateDir: site.stateDir(),
+		LogDir: filepath.Join(rt.RunDir, "logs", name), StateDir: site.stateDir(),
 		ReadyTimeout: timeout, Headers: headers,
-		Progress: func(s string) { rt.Emit(pipeline.Event{Text: s}) },
+		Reveal: secrets, Progress: func(s string) { rt.Emit(pipeline.Event{Text: s}) },
 	}
 	starter := site.Local
 	if v.Deployment.Endpoint != "" {

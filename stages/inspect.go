@@ -247,8 +247,8 @@ func (s *Shown) verdicts(dir string, exp *specs.Experiment) {
 				continue
 			}
 			p.Facts, p.Verdict = e.Facts, "valid"
-			if ok, why := verdict(rules, e.Facts); !ok {
-				p.Verdict = "not valid: " + why
+			if v := judge(rules, e.Facts); !v.Usable {
+				p.Verdict = "not valid: " + v.Reason
 			}
 		}
 	}

@@ -238,20 +238,12 @@ func (m *metricsReader) finish(path string) (notes []string, err error) {
 	return m.scraper.Warnings(), nil
 }
 
-// judge is the verdict on a load point's record: it is recomputed from the
-// stored facts and never part of a key.
-func judge(rules []*specs.Rule, rec pipeline.Record) pipeline.Verdict {
-	if sent := rec.Facts["sent"]; sent > 0 && rec.Facts["failed"] >= sent {
+// judge is the verdict on a load point: it is recomputed from the stored facts
+// whenever it is asked for, and never part of a key.
+func judge(rules []*specs.Rule, facts map[string]float64) pipeline.Verdict {
+	if sent := facts["sent"]; sent > 0 && facts["failed"] >= sent {
 		return pipeline.Verdict{Reason: "every request failed"}
 	}
-	if ok, why := verdict(rules, rec.Facts); !ok {
-		return pipeline.Verdict{Reason: why}
-	}
-	return pipeline.Verdict{Usable: true}
-}
-
-// verdict applies the rules of validity to the facts of a point.
-func verdict(rules []*specs.Rule, facts map[string]float64) (valid bool, why string) {
 	values := make(map[string]any, len(facts))
 	for k, v := range facts {
 		if !math.IsNaN(v) {
@@ -261,11 +253,11 @@ func verdict(rules []*specs.Rule, facts map[string]float64) (valid bool, why str
 	for _, r := range rules {
 		ok, err := r.Holds(values)
 		if err != nil {
-			return false, err.Error()
+			return pipeline.Verdict{Reason: err.Error()}
 		}
 		if !ok {
-			return false, r.Failure(values)
+			return pipeline.Verdict{Reason: r.Failure(values)}
 		}
 	}
-	return true, ""
+	return pipeline.Verdict{Usable: true}
 }

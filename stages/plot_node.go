@@ -148,6 +148,33 @@ func writeFigure(dir, name string, fig render.Figure, formats []string) ([]strin
 	return files, nil
 }
 
+// series is one curve of the sweep: every axis that applies but qps and
+// repeat.
+type series struct {
+	label  string
+	labels map[string]string
+}
+
+// series lists the curves of the sweep in its order.
+func (b *builder) series() []series {
+	var out []series
+	seen := make(map[string]bool)
+	for _, p := range b.points {
+		s := series{label: seriesLabel(p.Axes), labels: make(map[string]string)}
+		if seen[s.label] {
+			continue
+		}
+		seen[s.label] = true
+		for _, a := range p.Axes {
+			if a.Set && a.Name != "qps" && a.Name != "repeat" {
+				s.labels[a.Name] = a.Value
+			}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
 // addPlots adds a node for every figure of a plot stage: one that changes is
 // drawn again alone.
 func (b *builder) addPlots(s specs.Stage, analysis string) error {
@@ -171,10 +198,11 @@ func (b *builder) addPlots(s specs.Stage, analysis string) error {
 		drawings := []one{{"", place, nil}}
 		if f.For == "mode" {
 			drawings = nil
-			for _, mode := range b.seriesModes() {
-				d := one{" mode=" + mode, place, map[string]string{"mode": mode}}
-				if len(b.seriesModes()) > 1 {
-					d.place = place + "/" + mode
+			all := b.series()
+			for _, s := range all {
+				d := one{" " + s.label, place, s.labels}
+				if len(all) > 1 {
+					d.place = place + "/" + fileName(s.label)
 				}
 				drawings = append(drawings, d)
 			}

@@ -109,8 +109,6 @@ func failures(r *pipeline.Report) []string {
 			out = append(out, fmt.Sprintf("%s failed: %v", res.Node.ID, res.Err))
 		case res.State == pipeline.StateSkipped:
 			skipped++
-		case res.Node.Kind == pipeline.Measurement && res.Artefact != nil && !res.Verdict.Usable:
-			out = append(out, fmt.Sprintf("%s is not valid: %s", res.Node.ID, res.Verdict.Reason))
 		}
 	}
 	if skipped > 0 {

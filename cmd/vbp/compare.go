@@ -30,11 +30,15 @@ the same SLOs, prints a table for each and draws them together. --simple-dir,
 					all = append(all, r.label+"="+r.dir)
 				}
 			}
+			question, err := q.check(cmd)
+			if err != nil {
+				return err
+			}
 			results, err := openAll(append(all, runs...))
 			if err != nil {
 				return err
 			}
-			return q.answer(cmd, results, stamped("plots", "comparison"))
+			return q.answer(cmd, question, results, stamped("plots", "comparison"))
 		},
 	}
 	f := cmd.Flags()

@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 // banned are packages that must not even be reached through others.
 var banned = map[string][]string{
 	"stages/analyze":     {"net/http", "os/exec", "github.com/wcharczuk/go-chart/v2"},
-	"stages/sample":      {"net/http", "encoding/json", "os"},
+	"stages/sample":      {"net/http", "encoding/json", "os/exec"},
 	"stages/plot/render": {"net/http"},
 	"stages/load":        {"vbp/stages/analyze", "vbp/stages/collect", "vbp/stages/deploy"},
 	"specs":              {"net/http", "os/exec"},

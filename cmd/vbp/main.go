@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -45,6 +46,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
+// knownCommand refuses words that no command answered to.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("there is no command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		text += fmt.Sprintf(" (did you mean %q?)", near[0])
+	}
+	return usageError{errors.New(text)}
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vbp",
@@ -59,9 +72,12 @@ draws SLO attainment against request rate and SLO scale.
 Exit codes: 0 done; 1 nothing usable came out; 2 bad spec, input or plan;
 5 partial; 130 interrupted.`,
 		Example:       "  vbp apply examples/quickstart.yaml\n  vbp compare --simple-dir results/a --nixl-dir results/b --ttft-slo 125 --tpot-slo 200",
+		Args:          knownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(

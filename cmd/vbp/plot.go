@@ -25,11 +25,15 @@ request rate and SLO scale. No load is repeated.`,
 			if dir == "" {
 				return usageError{errors.New("--result-dir says which results to plot")}
 			}
+			question, err := q.check(cmd)
+			if err != nil {
+				return err
+			}
 			r, err := stages.OpenResults(dir, "")
 			if err != nil {
 				return bad(err)
 			}
-			return q.answer(cmd, []*stages.Results{r}, plotsOf(dir))
+			return q.answer(cmd, question, []*stages.Results{r}, plotsOf(dir))
 		},
 	}
 	cmd.Flags().StringVar(&dir, "result-dir", "", "`folder` of results")

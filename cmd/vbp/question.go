@@ -81,11 +81,7 @@ func (q *questionFlags) check(cmd *cobra.Command) (stages.Question, error) {
 
 // answer analyzes the results, prints, and draws into --out, or else into the
 // folder that fallback names.
-func (q *questionFlags) answer(cmd *cobra.Command, results []*stages.Results, fallback string) error {
-	question, err := q.check(cmd)
-	if err != nil {
-		return err
-	}
+func (q *questionFlags) answer(cmd *cobra.Command, question stages.Question, results []*stages.Results, fallback string) error {
 	a, err := stages.Ask(results, question)
 	if err != nil {
 		return bad(err)

@@ -69,7 +69,7 @@ func Attainment(a *analyze.Analysis, s analyze.Series, o Options) (render.Figure
 		right.Curves = append(right.Curves, c)
 		e := render.LegendEntry{Name: st.name, Color: st.color, Dash: st.dash, Marker: st.marker}
 		if st.reading.name == main.name {
-			e.Name = name
+			e.Name, e.Band = name, hasBand(left.Curves[len(left.Curves)-1].Points)
 			legend = append([]render.LegendEntry{e}, legend...)
 		} else {
 			legend = append(legend, e)

@@ -57,7 +57,7 @@ func Comparison(a *analyze.Analysis, o Options) (render.Figure, error) {
 		c.Points = scaleCurve(s, r)
 		right.Curves = append(right.Curves, c)
 		rights = append(rights, curve{s.Name, l.color, c.Points})
-		legend = append(legend, render.LegendEntry{Name: nameOf(s), Detail: ConfigLine(s), Color: l.color, Marker: l.marker})
+		legend = append(legend, render.LegendEntry{Name: nameOf(s), Detail: ConfigLine(s), Color: l.color, Marker: l.marker, Band: hasBand(byRate[i])})
 	}
 	target := 100 * a.SLO.Target
 	left.Rules, left.Notes = marks(lefts, target)

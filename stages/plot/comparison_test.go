@@ -30,8 +30,8 @@ func xsOf(c render.Curve) []float64 {
 func TestComparison(t *testing.T) {
 	f := comparison(t, pair(), Options{})
 	want := []render.LegendEntry{
-		{Name: "simple (1 GPU)", Detail: "TP:1, Model:Qwen3-0.6B", Color: red},
-		{Name: "nixl (2 GPUs)", Detail: "PF:2, D:2, TP:2x2, Model:Qwen3-0.6B", Color: blue, Marker: render.Square},
+		{Name: "simple (1 GPU)", Detail: "TP:1, Model:Qwen3-0.6B", Color: red, Band: true},
+		{Name: "nixl (2 GPUs)", Detail: "PF:2, D:2, TP:2x2, Model:Qwen3-0.6B", Color: blue, Marker: render.Square, Band: true},
 		{Name: "target 90 %", Color: gray, Dash: render.Dashed, Marker: render.NoMarker},
 	}
 	if !slices.Equal(f.Legend, want) {

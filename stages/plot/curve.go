@@ -91,10 +91,14 @@ func anyHollow(panels []render.Panel) bool {
 func anyBand(panels []render.Panel) bool {
 	for _, p := range panels {
 		for _, c := range p.Curves {
-			if slices.ContainsFunc(c.Points, func(v render.Vertex) bool { return v.Low < v.High }) {
+			if hasBand(c.Points) {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+func hasBand(vs []render.Vertex) bool {
+	return slices.ContainsFunc(vs, func(v render.Vertex) bool { return v.Low < v.High })
 }

@@ -22,6 +22,9 @@ func (o *obstacles) free(r rect) bool {
 		}
 	}
 	for _, l := range o.lines {
+		if max(l[0].X, l[1].X) < r.x0 || min(l[0].X, l[1].X) > r.x1 { // most are, and this is quick
+			continue
+		}
 		if _, _, ok := r.clip(l[0], l[1]); ok {
 			return false
 		}

@@ -47,7 +47,7 @@ func PNG(f Figure, scale float64) ([]byte, error) {
 	draw.Draw(img, img.Bounds(), image.White, image.Point{}, draw.Src)
 	l.paint(&pngPainter{img: img, k: scale, face: fc})
 	var b bytes.Buffer
-	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, img); err != nil {
+	if err := png.Encode(&b, img); err != nil {
 		return nil, fmt.Errorf("render: PNG: %w", err)
 	}
 	return withMeta(b.Bytes(), l.Meta, scale), nil
