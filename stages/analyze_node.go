@@ -40,8 +40,12 @@ func newSLOInput(s specs.SLO) sloInput {
 func (s sloInput) seconds() (ttft, tpot float64, err error) {
 	a, errA := time.ParseDuration(s.TTFT)
 	b, errB := time.ParseDuration(s.TPOT)
-	return a.Seconds(), b.Seconds(), errors.Join(errA, errB)
+	return seconds(a), seconds(b), errors.Join(errA, errB)
 }
+
+// seconds divides once: Duration.Seconds adds two parts and can be a bit off,
+// and the comparison with an objective is exact.
+func seconds(d time.Duration) float64 { return float64(d) / 1e9 }
 
 // Files of an analysis.
 const (

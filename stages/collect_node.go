@@ -32,8 +32,12 @@ type collectPoint struct {
 // pointsFile lists what the samples tree holds, in the order of the sweep.
 const pointsFile = "points.json"
 
-// samplesDir is the root of the tree of samples in a run's folder.
-const samplesDir = "samples"
+// Roots of the trees in a run's folder. They are two, so that other tools can
+// read each whole as one table.
+const (
+	samplesDir = "samples"
+	metricsDir = "server_metrics"
+)
 
 // pointEntry is one entry of points.json.
 type pointEntry struct {
@@ -56,19 +60,15 @@ func collectWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 	for _, p := range in.Points {
 		e := pointEntry{Axes: p.Axes, GPUs: p.GPUs, Config: p.Config}
 		if from, ok := rt.Needs[p.Need]; ok {
-			e.Path = filepath.ToSlash(filepath.Join(samplesDir, filepath.FromSlash(collect.PointDir(p.Axes))))
-			to := filepath.Join(rt.Dir, filepath.FromSlash(e.Path))
-			if err := os.MkdirAll(to, 0o755); err != nil {
-				return err
-			}
+			place := filepath.FromSlash(collect.PointDir(p.Axes))
+			e.Path = filepath.ToSlash(filepath.Join(samplesDir, place))
 			table, err := collect.ReadSamples(filepath.Join(from, samplesFile))
 			if err != nil {
 				return err
 			}
 			e.Facts, e.Config = table.Meta.Facts, table.Meta.Config
-			for _, name := range []string{samplesFile, metricsFile} {
-				err := cache.LinkFile(filepath.Join(from, name), filepath.Join(to, name))
-				if err != nil && (name == samplesFile || !os.IsNotExist(err)) {
+			for tree, name := range map[string]string{samplesDir: samplesFile, metricsDir: metricsFile} {
+				if err := linkInto(filepath.Join(rt.Dir, tree, place), from, name); err != nil {
 					return err
 				}
 			}
@@ -80,6 +80,18 @@ func collectWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 		return err
 	}
 	return os.WriteFile(filepath.Join(rt.Dir, pointsFile), append(data, '\n'), 0o644)
+}
+
+// linkInto makes the file called name in from appear in dir, if it is there:
+// server metrics may not have been asked for.
+func linkInto(dir, from, name string) error {
+	if _, err := os.Stat(filepath.Join(from, name)); os.IsNotExist(err) {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return cache.LinkFile(filepath.Join(from, name), filepath.Join(dir, name))
 }
 
 // axesLabel is every axis that applies, as the point's node is called.

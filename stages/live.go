@@ -54,7 +54,7 @@ func (l *live) observe(e load.Event) {
 
 // met is attainment's rule for one request.
 func met(o *sample.Outcome, slo specs.SLO) bool {
-	return analyze.Met(o, slo.TTFT.Seconds(), slo.TPOT.Seconds())
+	return analyze.Met(o, seconds(slo.TTFT), seconds(slo.TPOT))
 }
 
 // tell emits the state, ten times a second at most unless it must be told.

@@ -147,10 +147,10 @@ func Ask(results []*Results, q Question) (*analyze.Analysis, error) {
 		}
 	}
 	if math.IsNaN(p.TTFT) {
-		p.TTFT = slo.TTFT.Seconds()
+		p.TTFT = seconds(slo.TTFT)
 	}
 	if math.IsNaN(p.TPOT) {
-		p.TPOT = slo.TPOT.Seconds()
+		p.TPOT = seconds(slo.TPOT)
 	}
 	if math.IsNaN(p.Target) {
 		p.Target = slo.Target

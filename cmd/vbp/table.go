@@ -32,7 +32,11 @@ func printSeries(w io.Writer, a *analyze.Analysis, s analyze.Series) error {
 	if a.PerGPU {
 		rate = "req/s/GPU"
 	}
-	fmt.Fprintf(w, "%s (%s)\n", s.Name, plot.ConfigLine(s))
+	name := s.Name
+	if config := plot.ConfigLine(s); config != "" {
+		name += " (" + config + ")"
+	}
+	fmt.Fprintln(w, name)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "%s\trequests\tfailed\tattainment %%\t95 %% interval\tTTFT p50\tp99 ms\tTPOT p50\tp99 ms\t  verdict\n", rate)
 	for _, r := range s.Rates {

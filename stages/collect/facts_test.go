@@ -149,6 +149,26 @@ func TestRealDataGivesTheKnownValues(t *testing.T) {
 	}
 }
 
+// A failed request of a vLLM file has TTFT 0.0 and may have no error text; the
+// formula alone would count it as a hit. Of the six requests at rate 1, three
+// meet 200/200 ms, three failed; one of these had a first token.
+func TestFailuresThatLookFastAreMisses(t *testing.T) {
+	a := analyzeDir(t, filepath.Join("testdata", "detailed"), analyze.Params{
+		TTFT: 200.0 / 1000, TPOT: 200.0 / 1000, Target: .9, Scales: []float64{1e-9, 1}, ScaleRate: 1,
+	})
+	s := a.Series[0]
+	if r := s.Rates[0]; r.Sent != 6 || r.Failed != 3 || r.Both != .5 || r.TTFT != .5 || r.TPOT != .5 {
+		t.Errorf("got %+v, want half of 6 requests", r)
+	}
+	// At a scale near 0 only the TPOT of the one-token request is met.
+	if p := s.Scales.Points[0]; p.Both != 0 || p.TTFT != 0 || p.TPOT != 1.0/6 {
+		t.Errorf("at a scale near 0: %+v", p)
+	}
+	if r := s.Rates[1]; r.Repeats != 2 || r.Sent != 3 {
+		t.Errorf("two results of rate 2: %+v", r)
+	}
+}
+
 // near compares to the last of digits decimals.
 func near(t *testing.T, what string, got, want float64, digits int) {
 	t.Helper()
