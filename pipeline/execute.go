@@ -228,10 +228,6 @@ func (x *executor) consider(i int) {
 	case unmet != "":
 		x.settle(i, Result{State: StateSkipped, Err: errors.New(unmet)})
 		return
-	case n.Kind == Service && x.services[i].users == 0, n.Kind == Effect && x.gone(i):
-		// Every measurement that wanted it was skipped.
-		x.settle(i, Result{State: StateUnused})
-		return
 	case n.Kind == Pure && (d.Action == Pending || d.Conditional):
 		if err := x.resolve(i); err != nil {
 			x.settle(i, Result{State: StateFailed, Err: err})
@@ -345,8 +341,9 @@ func (x *executor) settle(i int, r Result) {
 		}
 	}
 	if s := x.usedBy(i); s != nil {
-		s.users--
-		x.stopUnused(s)
+		if s.users--; s.users == 0 {
+			x.stop(s)
+		}
 	}
 }
 

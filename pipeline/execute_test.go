@@ -27,6 +27,20 @@ func TestEarlyCutOff(t *testing.T) {
 	}
 }
 
+// What a pending node finds in the store is read before it is believed.
+func TestEarlyCutOffReadsWhatItReuses(t *testing.T) {
+	w := newWorld(t)
+	rep := w.apply(w.graph(small()))
+	flipped(t, filepath.Join(rep.Result("analyze").Artefact.Dir, "out"))
+	e := small()
+	e.code = "2"
+	rep = w.apply(w.graph(e))
+	w.wantRan("collect", "analyze")
+	if a := rep.Result("analyze").Artefact; a.Verify() != nil || rep.Result("plot").State != StateReused {
+		t.Errorf("%v; plot %s", a.Verify(), rep.Result("plot").State)
+	}
+}
+
 func TestResultsAreInTheRunFolderAndTheJournal(t *testing.T) {
 	w := newWorld(t)
 	for _, want := range []map[string]int{
@@ -71,6 +85,10 @@ func TestTolerant(t *testing.T) {
 	if err != nil || !strings.Contains(string(data), "load simple 1: load simple 1 failed: the server said no") {
 		t.Errorf("collect was not told: %s, %v", data, err)
 	}
+	// It fails otherwise: collect is told so, and its result is another.
+	w.fails["load simple 1"] = errors.New("no answer")
+	w.apply(g)
+	w.wantRan("deploy simple", "warmup simple", "load simple 1", "collect", "analyze", "plot")
 	delete(w.fails, "load simple 1")
 	w.apply(g)
 	w.wantRan("deploy simple", "warmup simple", "load simple 1", "collect", "analyze", "plot")
@@ -120,6 +138,15 @@ func TestConditionalReuse(t *testing.T) {
 			"the environment differs: engine_version: vllm 0.27 -> vllm 0.28",
 		},
 		{
+			"says less", "none",
+			[]string{
+				"deploy simple", "warmup simple", "reset simple 1", "load simple 1", "reset simple 2", "load simple 2",
+				"reset simple 4", "load simple 4", "collect", "analyze", "plot",
+			},
+			map[string]State{"load simple 1": StateDone},
+			"the environment differs: engine_version: vllm 0.27 -> none",
+		},
+		{
 			"does not start", "",
 			[]string{"deploy simple"},
 			map[string]State{"load simple 1": StateReused, "reset simple 1": StateUnused, "load simple 4": StateSkipped, "collect": StateDone},
@@ -131,6 +158,9 @@ func TestConditionalReuse(t *testing.T) {
 			w.env["deploy simple"] = map[string]string{"engine_version": "vllm 0.27"}
 			w.apply(w.graph(e))
 			w.env["deploy simple"] = map[string]string{"engine_version": tc.version}
+			if tc.version == "none" {
+				w.env["deploy simple"] = nil
+			}
 			if tc.version == "" {
 				w.fails["deploy simple"] = errors.New("no such program")
 				tc.ran = append(tc.ran, "collect", "analyze", "plot")

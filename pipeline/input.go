@@ -94,7 +94,7 @@ func components(data json.RawMessage) []Component {
 	if d.Decode(&v) != nil {
 		return nil
 	}
-	out := []Component{{"stage", k.Stage}}
+	out := []Component{{"its stage", k.Stage}}
 	flatten("", v, &out)
 	for _, n := range k.Needs {
 		out = append(out, Component{needPrefix + n.ID, n.Digest + n.Failed})
@@ -114,16 +114,16 @@ func flatten(name string, v any, out *[]Component) {
 			flatten(join(name, k), v[k], out)
 		}
 	case []any:
-		// A list of {"name": ..., "value": ...} reads as a mapping.
-		named := len(v) > 0
+		// A list of {"name": ..., "value": ...} reads as a mapping, unless a
+		// name comes twice.
+		names := make(map[string]bool)
 		for _, e := range v {
-			m, ok := e.(map[string]any)
-			if _, has := m["name"].(string); !ok || !has {
-				named = false
-				break
+			m, _ := e.(map[string]any)
+			if name, ok := m["name"].(string); ok {
+				names[name] = true
 			}
 		}
-		if !named {
+		if len(v) == 0 || len(names) < len(v) {
 			*out = append(*out, Component{name, scalar(v)})
 			return
 		}

@@ -86,6 +86,9 @@ func (s *site) end(g *Graph, n *Node, rt *Runtime) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ended[n.ID] = true
+	if i := g.service(g.index[n.ID]); i >= 0 && !s.up[g.Nodes[i].ID] {
+		s.fault("%s was stopped while %s worked on it", g.Nodes[i].ID, n.ID)
+	}
 	failed := s.fails[n.ID]
 	if n.Kind != Service || failed {
 		s.claim(g, n, rt.Granted, -1)

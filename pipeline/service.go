@@ -63,7 +63,6 @@ func (x *executor) start(ctx context.Context, i int, granted map[string][]string
 			x.emit(Event{Kind: Started, Node: n, Took: s.begun.Sub(asked), Data: h})
 			x.confirm(s, env)
 			x.settle(i, Result{State: StateDone})
-			x.stopUnused(s)
 		}
 	}()
 }
@@ -77,7 +76,6 @@ func (x *executor) confirm(s *service, env map[string]string) {
 	}
 	for _, i := range s.conditional {
 		d := &x.decisions[i]
-		d.Conditional = false
 		if err := pl.decide(d, nil); err != nil {
 			x.fail(err)
 			return
@@ -99,21 +97,10 @@ func (x *executor) demand(i int) {
 	}
 }
 
-// gone reports whether effect i stands on a service that ended or never came.
-func (x *executor) gone(i int) bool {
-	s := x.services[x.g.service(i)]
-	return s != nil && (s.handle == nil || s.ending)
-}
-
-// stopUnused stops a service that nothing needs any more.
-func (x *executor) stopUnused(s *service) {
-	if s.users == 0 {
-		x.stop(s)
-	}
-}
-
-// stop ends a service that is up, unless it is ending or something is at work
-// on it; what is at work calls again when it is done.
+// stop ends a service that is up, unless it is ending. When the execution is
+// over, something may still be at work on it; dispatch asks again then. Else
+// nothing is: whatever acts on a service comes before a measurement that is
+// not settled.
 func (x *executor) stop(s *service) {
 	if s.handle == nil || s.ending || s.active > 0 {
 		return

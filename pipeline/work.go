@@ -32,7 +32,6 @@ func (x *executor) work(ctx context.Context, i int, granted map[string][]string)
 			x.claims.give(n, granted)
 			if s != nil {
 				s.active--
-				defer x.stopUnused(s)
 			}
 			if err != nil {
 				x.settle(i, ended(err, interrupted))

@@ -140,6 +140,7 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 
 	table.Meta = w.meta(in, srv.Running, table.Meta)
 	table.Meta.Facts["cache_reset"] = boolFact(reset)
+	metrics.facts(table.Meta.Facts)
 	if err := collect.WriteSamples(filepath.Join(rt.Dir, samplesFile), table); err != nil {
 		return err
 	}
@@ -237,6 +238,26 @@ func (m *metricsReader) finish(path string) (notes []string, err error) {
 	}
 	return m.scraper.Warnings(), nil
 }
+
+// facts adds what the servers tell of how well they did their part.
+//
+// engine_late_mean_ms: how late a simulated engine handed out the tokens of a
+// step, on average, for the worst instance: of a machine too busy to simulate
+// at full pace the results say nothing about the engine that is simulated.
+func (m *metricsReader) facts(f map[string]float64) {
+	if m == nil {
+		return
+	}
+	sums, steps := m.scraper.Delta(lateness+"_sum"), m.scraper.Delta(lateness+"_count")
+	for instance, n := range steps {
+		if n > 0 {
+			f["engine_late_mean_ms"] = max(f["engine_late_mean_ms"], 1000*sums[instance]/n)
+		}
+	}
+}
+
+// lateness is the simulated engine's histogram of its own lateness, seconds.
+const lateness = "vbp:step_lateness_seconds"
 
 // judge is the verdict on a load point: it is recomputed from the stored facts
 // whenever it is asked for, and never part of a key.

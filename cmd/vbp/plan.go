@@ -95,5 +95,6 @@ func planJSON(w io.Writer, p *pipeline.Plan) error {
 	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
 	return enc.Encode(rows)
 }

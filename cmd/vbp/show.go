@@ -33,6 +33,7 @@ and the table of the analysis.`,
 			if asJSON {
 				enc := json.NewEncoder(cmd.OutOrStdout())
 				enc.SetIndent("", "  ")
+				enc.SetEscapeHTML(false)
 				return enc.Encode(s)
 			}
 			return printShown(cmd.OutOrStdout(), s)

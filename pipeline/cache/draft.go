@@ -21,8 +21,8 @@ type Draft struct {
 // onlyAttempt names the attempt of what can be made only one way.
 const onlyAttempt = "0"
 
-// step is called between any two steps of publishing: tests kill the process
-// there.
+// step is called between any two steps of publishing and locking: tests kill
+// the process there, or do what another might.
 var step = func(name string) {}
 
 // Publish makes the draft an artefact under m.Key. Files and Digest of m are

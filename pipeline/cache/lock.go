@@ -52,6 +52,7 @@ func lock(path, what string, how int) (*Lock, Holder, error) {
 		if err != nil {
 			return nil, Holder{}, fmt.Errorf("cannot open the lock: %w", err)
 		}
+		step("lock opened")
 		if err = flock(f, how); err == nil && !current(f, path) {
 			// Its last holder deleted the file between our opening and
 			// locking it: a lock on a file that nobody else can find.

@@ -107,7 +107,6 @@ func TestValidRepeatsPool(t *testing.T) {
 		t.Errorf("without a valid repeat: %+v", one)
 	}
 	warned(t, a, "rate 2", "1 of 3 repeats left out", "send_lag")
-	warned(t, a, "rate 1", "not valid", "schedule_kept")
 }
 
 func TestMissingPointsLeaveNoNumbers(t *testing.T) {

@@ -66,7 +66,6 @@ func (c *curve) add(r rates, x float64) {
 	rate.Valid = !valid.empty()
 	if !rate.Valid {
 		pooled = all
-		c.warn("rate %s is not valid (%s); it is shown, and what the curve says near it is not to be relied on", number(x), rate.Reason)
 	} else if n := len(r.points) - len(valid.tables); n > 0 {
 		c.warn("rate %s: %d of %d repeats left out (%s)", number(x), n, len(r.points), rate.Reason)
 		rate.Reason = "" // it is valid; Each says what is not

@@ -156,7 +156,7 @@ func (s *Scraper) ask(ctx context.Context, i int) ([]metricRow, error) {
 // recorded tells which families are kept: the engine's, vbp's own, and those
 // of the process. The others describe the server's Python or Go runtime.
 func recorded(family string) bool {
-	return strings.HasPrefix(family, "vllm:") || strings.HasPrefix(family, "vbp_") || strings.HasPrefix(family, "process_")
+	return strings.HasPrefix(family, "vllm:") || strings.HasPrefix(family, "vbp_") || strings.HasPrefix(family, "vbp:") || strings.HasPrefix(family, "process_")
 }
 
 // flatten turns a family into rows. A histogram becomes NAME_sum, NAME_count

@@ -76,7 +76,9 @@ func hollowLine(series []analyze.Series) string {
 			if r.Valid {
 				continue
 			}
-			reason := r.Reason
+			// Without the value that broke the rule: points that broke the
+			// same one stand together.
+			reason, _, _ := strings.Cut(r.Reason, ", it was ")
 			if reason == "" {
 				reason = "no reason recorded"
 			}
