@@ -50,6 +50,9 @@ type PlanOptions struct {
 	// it: measurements that were made under other values of what is in it are
 	// not reused.
 	Environment map[string]map[string]string // service's ID -> observed
+	// CheckEnvironment starts every service, so that what is reused is held
+	// against the environment that is then observed.
+	CheckEnvironment bool
 }
 
 // Make decides for every node of g what is to be done, without doing any of
@@ -74,6 +77,17 @@ func Make(g *Graph, store *cache.Store, o PlanOptions) (*Plan, error) {
 			return p, nil
 		}
 	}
+}
+
+// Unchecked reports whether measurements are reused though no service starts
+// that would show whether their environment is still the same.
+func (p *Plan) Unchecked() bool {
+	for i, d := range p.Decisions {
+		if d.Node.Kind == Measurement && d.Action == Reuse && !d.Conditional && p.Graph.service(i) >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Todo counts the nodes with a result that are to run or wait for one that is.
@@ -150,14 +164,15 @@ func (pl *planner) pass() (*Plan, error) {
 			}
 		}
 	}
-	p.demand()
+	p.demand(pl.o.CheckEnvironment)
 	p.condition()
 	return p, nil
 }
 
 // demand makes the services and effects run that a measurement needs which is
-// to run. Needs come earlier, so one walk from the end is enough.
-func (p *Plan) demand() {
+// to run, and with check the services of all. Needs come earlier, so one walk
+// from the end is enough.
+func (p *Plan) demand(check bool) {
 	needed := make([]bool, len(p.Decisions))
 	for i := len(p.Decisions) - 1; i >= 0; i-- {
 		d := &p.Decisions[i]
@@ -165,6 +180,9 @@ func (p *Plan) demand() {
 			needed[i] = d.Action == Run
 		} else if needed[i] {
 			d.Action, d.Why = Run, "a measurement needs it"
+		} else if check && d.Node.Kind == Service {
+			d.Action, d.Why = Run, "its environment is to be checked"
+			needed[i] = true
 		} else {
 			d.Why = "not needed: every measurement of it is reused"
 		}

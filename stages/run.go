@@ -27,10 +27,11 @@ const storeDir = ".store"
 
 // ApplyOptions are what an apply tells whoever watches.
 type ApplyOptions struct {
-	Command string // the command line, for the journal
-	Emit    func(pipeline.Event)
-	OnPlan  func(p *pipeline.Plan, runDir string) // before anything is done; runDir is "" if nothing is to do
-	Notice  func(string)
+	CheckEnvironment bool   // deploy even if all is reused, to compare what is then observed
+	Command          string // the command line, for the journal
+	Emit             func(pipeline.Event)
+	OnPlan           func(p *pipeline.Plan, runDir string) // before anything is done; runDir is "" if nothing is to do
+	Notice           func(string)
 }
 
 // Applied is what an apply did.
@@ -84,12 +85,24 @@ func (l *Locked) Error() string {
 }
 
 // PlanOf says what Apply would do, without doing or writing anything.
-func PlanOf(exp *specs.Experiment, site *Site) (*pipeline.Plan, error) {
+func PlanOf(ctx context.Context, exp *specs.Experiment, site *Site, checkEnvironment bool) (*pipeline.Plan, error) {
 	g, err := Build(exp, site)
 	if err != nil {
 		return nil, err
 	}
-	return pipeline.Make(g, cache.At(filepath.Join(site.Results, storeDir)), pipeline.PlanOptions{Now: site.Now()})
+	return plan(ctx, g, cache.At(filepath.Join(site.Results, storeDir)), exp, site, checkEnvironment)
+}
+
+// plan decides what is to be done; servers that run already are asked what
+// they are.
+func plan(ctx context.Context, g *pipeline.Graph, store *cache.Store, exp *specs.Experiment, site *Site, checkEnvironment bool) (*pipeline.Plan, error) {
+	known, err := knownEnvironments(ctx, g, exp.Reveal)
+	if err != nil {
+		return nil, err
+	}
+	return pipeline.Make(g, store, pipeline.PlanOptions{
+		Now: site.Now(), Environment: known, CheckEnvironment: checkEnvironment,
+	})
 }
 
 // Apply plans the experiment and does what the plan says, in a run folder of
@@ -122,16 +135,16 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 	if err != nil {
 		return nil, err
 	}
-	plan, err := pipeline.Make(g, store, pipeline.PlanOptions{Now: site.Now()})
+	p, err := plan(ctx, g, store, exp, site, o.CheckEnvironment)
 	if err != nil {
 		return nil, err
 	}
-	a = &Applied{Plan: plan}
+	a = &Applied{Plan: p}
 	base := filepath.Join(site.Results, fileName(exp.Name))
-	if plan.Todo() == 0 {
-		if dir := findRun(base, plan); dir != "" {
+	if p.Todo() == 0 && !o.CheckEnvironment {
+		if dir := findRun(base, p); dir != "" {
 			a.RunDir = dir
-			o.OnPlan(plan, "")
+			o.OnPlan(p, "")
 			return a, nil
 		}
 	}
@@ -142,7 +155,7 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 	if err := cache.WriteFile(filepath.Join(a.RunDir, specFile), exp.Resolved); err != nil {
 		return a, err
 	}
-	o.OnPlan(plan, a.RunDir)
+	o.OnPlan(p, a.RunDir)
 	err = execute(ctx, a, store, site, o)
 	return a, err
 }

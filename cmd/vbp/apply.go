@@ -14,7 +14,7 @@ import (
 
 func newApply() *cobra.Command {
 	var f specFlags
-	var asJSON, quiet bool
+	var asJSON, quiet, check bool
 	cmd := &cobra.Command{
 		Use:   "apply SPEC",
 		Short: "Do what a spec declares, reusing every result that is still true",
@@ -30,16 +30,17 @@ named again. An apply that was interrupted or killed is resumed by the next.`,
   NUM_PREFILL_INSTANCES=2 vbp apply spec.yaml`,
 		Args: exactly(1, "one spec file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runApply(cmd, &f, args[0], asJSON, quiet)
+			return runApply(cmd, &f, args[0], asJSON, quiet, check)
 		},
 	}
 	f.add(cmd)
+	addCheck(cmd, &check)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the analysis as JSON on stdout instead of tables")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress")
 	return cmd
 }
 
-func runApply(cmd *cobra.Command, f *specFlags, file string, asJSON, quiet bool) error {
+func runApply(cmd *cobra.Command, f *specFlags, file string, asJSON, quiet, check bool) error {
 	ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	exp, err := f.load(file, stderr)
 	if err != nil {
@@ -51,7 +52,7 @@ func runApply(cmd *cobra.Command, f *specFlags, file string, asJSON, quiet bool)
 	}
 	p := newProgress(stderr, quiet)
 	a, err := stages.Apply(ctx, exp, site, stages.ApplyOptions{
-		Command: strings.Join(os.Args, " "), Emit: p.event, OnPlan: p.plan, Notice: p.notice,
+		CheckEnvironment: check, Command: strings.Join(os.Args, " "), Emit: p.event, OnPlan: p.plan, Notice: p.notice,
 	})
 	p.end()
 	if err != nil {

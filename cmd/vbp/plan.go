@@ -14,7 +14,7 @@ import (
 
 func newPlan() *cobra.Command {
 	var f specFlags
-	var asJSON bool
+	var asJSON, check bool
 	cmd := &cobra.Command{
 		Use:   "plan SPEC",
 		Short: "Say what apply would run or reuse, and why; nothing is started or written",
@@ -26,7 +26,8 @@ func newPlan() *cobra.Command {
   leave    a deployment or warm-up that nothing needs
 
 When a deployment starts for some points, the others of it are reused unless
-the environment that is then observed (engine version, model) differs.`,
+the environment that is then observed (engine version, model) differs. A server
+that already runs (endpoint) is asked at once.`,
 		Example: "  vbp plan examples/quickstart.yaml\n  vbp plan examples/quickstart.yaml --set slo.tpot=15ms",
 		Args:    exactly(1, "one spec file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -38,7 +39,7 @@ the environment that is then observed (engine version, model) differs.`,
 			if err != nil {
 				return err
 			}
-			p, err := stages.PlanOf(exp, site)
+			p, err := stages.PlanOf(cmd.Context(), exp, site, check)
 			if err != nil {
 				return bad(err)
 			}
@@ -49,6 +50,7 @@ the environment that is then observed (engine version, model) differs.`,
 		},
 	}
 	f.add(cmd)
+	addCheck(cmd, &check)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
 	return cmd
 }
@@ -61,7 +63,11 @@ func printPlan(w io.Writer, p *pipeline.Plan) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(w, planSummary(p))
+	text := planSummary(p)
+	if p.Unchecked() {
+		text += "\nSome measurements are reused without a look at the servers' present environment; --check-environment deploys to look"
+	}
+	_, err := fmt.Fprintln(w, text)
 	return err
 }
 

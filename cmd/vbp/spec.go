@@ -28,6 +28,12 @@ func addResults(cmd *cobra.Command, results *string) {
 	cmd.Flags().StringVar(results, "results", "results", "`folder` of all runs and of the store of artefacts")
 }
 
+// addCheck adds the flag of plan and apply that does not take yesterday's
+// environment for today's.
+func addCheck(cmd *cobra.Command, check *bool) {
+	cmd.Flags().BoolVar(check, "check-environment", false, "deploy even what is all reused, and measure again what another environment measured")
+}
+
 // load reads and checks the spec; warnings go to stderr.
 func (f *specFlags) load(file string, stderr io.Writer) (*specs.Experiment, error) {
 	exp, err := specs.Load(file, specs.Options{Set: f.set})

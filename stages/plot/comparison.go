@@ -41,7 +41,7 @@ func Comparison(a *analyze.Analysis, o Options) (render.Figure, error) {
 	if o.Xs != "separate" {
 		all := byRate
 		if byRate = shared(all); empty(byRate) {
-			return render.Figure{}, fmt.Errorf("plot: the series share no request rate (%s): ask for separate rates to draw each with its own", ratesOf(a.Series, all))
+			return render.Figure{}, fmt.Errorf("plot: the series share no request rate (%s): draw each with its own: --separate-rates, or in a spec xs: separate", ratesOf(a.Series, all))
 		}
 	}
 

@@ -120,7 +120,7 @@ func TestComparisonRates(t *testing.T) {
 		t.Errorf("crossing of the shared rates at %g, want %g", x, want)
 	}
 	a.Series[0].Rates = a.Series[0].Rates[3:] // 3.5, 4
-	if _, err := Comparison(a, Options{}); err == nil || !strings.Contains(err.Error(), "ask for separate rates") || !strings.Contains(err.Error(), "simple at 3.5, 4") {
+	if _, err := Comparison(a, Options{}); err == nil || !strings.Contains(err.Error(), "--separate-rates") || !strings.Contains(err.Error(), "simple at 3.5, 4") {
 		t.Errorf("no shared rate: error %v", err)
 	}
 }

@@ -67,10 +67,7 @@ func (Starter) Start(ctx context.Context, d deploy.Deployment, o deploy.Options)
 		progress = func(string) {}
 	}
 
-	r := &running{server: probe.Server{
-		URL: base, Headers: maps.Clone(headers),
-		HTTP: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}},
-	}}
+	r := newRunning(base, headers)
 	progress("asking " + base)
 	model, err := r.inspect(ctx, d.Model)
 	if err == nil {
@@ -90,6 +87,27 @@ func (Starter) Start(ctx context.Context, d deploy.Deployment, o deploy.Options)
 		Instances: []deploy.Instance{{Name: "server", Role: deploy.Server, URL: base}},
 	}
 	return r, nil
+}
+
+func newRunning(base string, headers map[string]string) *running {
+	return &running{server: probe.Server{
+		URL: base, Headers: maps.Clone(headers),
+		HTTP: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true}},
+	}}
+}
+
+// Ask returns what Environment would after a Start, without a request that
+// makes the server work: for plans. headers are d's with secrets revealed.
+func Ask(ctx context.Context, d deploy.Deployment, headers map[string]string) (map[string]string, error) {
+	base, err := baseURL(d.Endpoint)
+	if err != nil {
+		return nil, err
+	}
+	r := newRunning(base, headers)
+	if _, err := r.inspect(ctx, d.Model); err != nil {
+		return nil, fmt.Errorf("endpoint %s: %w", base, err)
+	}
+	return r.environment, nil
 }
 
 // baseURL is an endpoint as requests append their paths to it. Many clients

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// blocks returns the fenced blocks of a language in a Markdown text.
+func blocks(text, language string) []string {
+	var out []string
+	for {
+		_, rest, ok := strings.Cut(text, "```"+language+"\n")
+		if !ok {
+			return out
+		}
+		block, after, _ := strings.Cut(rest, "```")
+		out = append(out, block)
+		text = after
+	}
+}
+
+func readme(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// TestReadmeCommands runs every command that the README shows, in its order,
+// where its examples are. Only the number of requests is smaller, so that
+// the first does not take a minute. The one that it leaves out is the tests'
+// own.
+func TestReadmeCommands(t *testing.T) {
+	dir := t.TempDir()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for link, to := range map[string]string{
+		"examples": filepath.Join(root, "examples"), "bench": filepath.Join(root, "cmd/vbp/testdata/bench"),
+	} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := filepath.Dir(vbpProgram(t))
+	shown := make(map[string]string) // command -> what the README shows of its output
+	var last string
+	for _, line := range strings.Split(strings.Join(blocks(readme(t), "sh"), ""), "\n") {
+		if line == "" || line == "go test ./..." {
+			continue
+		}
+		command := strings.Replace(line, "go run ./cmd/vbp", "vbp", 1)
+		if strings.Contains(command, "examples/quickstart.yaml") {
+			command += " --set workload.requests=6 --set 'valid=[\"sent == 6\"]'"
+		}
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "PATH="+program+string(os.PathListSeparator)+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, out)
+		}
+		shown[line], last = string(out), line
+	}
+	if last == "" {
+		t.Fatal("the README shows no command")
+	}
+
+	// The output that the README shows of the first command has the lines of
+	// the real one, other numbers aside.
+	outputs := blocks(readme(t), "text")
+	if len(outputs) != 2 {
+		t.Fatalf("the README shows %d outputs, not those of apply and plan", len(outputs))
+	}
+	sameShape(t, outputs[0], shown["go run ./cmd/vbp apply examples/quickstart.yaml"])
+	sameShape(t, outputs[1], shown["vbp plan examples/quickstart.yaml --set slo.tpot=15ms"])
+}
+
+// sameShape holds that the lines of want are in got, if words only count.
+func sameShape(t *testing.T, want, got string) {
+	t.Helper()
+	words := func(line string) string {
+		line, _, _ = strings.Cut(line, " measured under") // and how long ago
+		var out []string
+		for _, w := range strings.Fields(line) {
+			if !strings.ContainsAny(w, "0123456789") {
+				out = append(out, w)
+			}
+		}
+		return strings.Join(out, " ")
+	}
+	have := make(map[string]bool)
+	for line := range strings.Lines(got) {
+		have[words(line)] = true
+	}
+	for line := range strings.Lines(want) {
+		if w := words(line); !have[w] && !strings.HasPrefix(w, "capacity") {
+			t.Errorf("the README shows %q, which is not in the output:\n%s", strings.TrimSpace(line), got)
+		}
+	}
+}
+
+// TestReadmeSpec holds that the spec in the README is the example itself.
+func TestReadmeSpec(t *testing.T) {
+	data, err := os.ReadFile("../../examples/quickstart.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := blocks(readme(t), "yaml"); len(got) != 1 || got[0] != string(data) {
+		t.Errorf("the README's spec is not examples/quickstart.yaml")
+	}
+}
