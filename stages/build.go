@@ -50,7 +50,6 @@ type builder struct {
 	made    map[string][]made // stage -> its nodes
 	sources map[workload.Dataset]*workload.Source
 	stands  map[string]string // deployment -> node that its points stand on
-	warmup  *specs.WarmupStage
 }
 
 // made is a node of a stage and the part of the sweep that it belongs to: a
