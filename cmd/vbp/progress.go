@@ -82,7 +82,7 @@ func (p *progress) event(e pipeline.Event) {
 	case pipeline.Began:
 		p.active = append(p.active, &activity{node: e.Node})
 		if p.term == nil && e.Node.Kind != pipeline.Pure {
-			p.line(e.Node.ID + ": " + e.Text)
+			p.line(e.Node.ID + ": " + beginning(e))
 		}
 	case pipeline.Progress:
 		p.progressed(e)
@@ -118,6 +118,17 @@ func (p *progress) progressed(e pipeline.Event) {
 			p.line(e.Node.ID + ": " + e.Text)
 		}
 	}
+}
+
+// beginning says that a node begins, and why if it was done before.
+func beginning(e pipeline.Event) string {
+	switch {
+	case e.Node.Kind == pipeline.Service:
+		return "starting"
+	case e.Node.Kind == pipeline.Measurement && e.Text != "":
+		return "begins (" + e.Text + ")"
+	}
+	return "begins"
 }
 
 // doneText tells the end of a node; what is computed in no time is not worth

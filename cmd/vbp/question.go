@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 // questionFlags are the flags by which plot and compare ask of results.
 type questionFlags struct {
 	ttft, tpot, target float64
-	scales             []float64
+	scales             []string
 	scaleRate          float64
 	perGPU, separate   bool
 	only               string
@@ -35,17 +36,17 @@ func (q *questionFlags) add(cmd *cobra.Command, out string) {
 	f.Float64Var(&q.ttft, "ttft-slo", math.NaN(), "TTFT objective in `ms` (default: the run's own, else 125)")
 	f.Float64Var(&q.tpot, "tpot-slo", math.NaN(), "TPOT objective in `ms` (default: the run's own, else 200)")
 	f.Float64Var(&q.target, "atta-target", math.NaN(), "target attainment in `percent` (default: the run's own, else 90)")
-	f.Float64SliceVar(&q.scales, "scales", nil, "SLO `scales` to score, such as 0.4,0.6,1 (default: the run's own)")
+	f.StringSliceVar(&q.scales, "scales", nil, "SLO `scales` to score, such as 0.4,0.6,1 (default: the run's own)")
 	f.Float64Var(&q.scaleRate, "scale-rate", math.NaN(), "request `rate` that the scale panel re-scores (default: the median common one)")
 	f.BoolVar(&q.perGPU, "per-gpu", false, "request rate per GPU on the x axis")
 	f.BoolVar(&q.separate, "separate-rates", false, "show each series' own rates, not only those that all share")
-	f.StringVar(&q.only, "only", "both", "objectives that a comparison shows: `both`, ttft or tpot")
+	f.StringVar(&q.only, "only", "both", "which `objectives` a comparison shows: both, ttft or tpot")
 	f.StringVar(&q.title, "title", "", "`text` above the figure")
 	f.StringVar(&q.out, "out", "", "`folder` for the figures (default: "+out+")")
 	f.StringSliceVar(&q.formats, "formats", stages.Formats, "`formats` of the figures")
 	f.BoolVar(&q.asJSON, "json", false, "print the analysis as JSON on stdout; figures are then only drawn with --out")
 	for _, name := range []string{"ttft-slo", "tpot-slo", "atta-target", "scale-rate"} {
-		f.Lookup(name).DefValue = ""
+		f.Lookup(name).DefValue = "0" // which help does not show
 	}
 }
 
@@ -53,7 +54,7 @@ func (q *questionFlags) add(cmd *cobra.Command, out string) {
 func (q *questionFlags) check(cmd *cobra.Command) (stages.Question, error) {
 	out := stages.Question{
 		TTFT: q.ttft / 1000, TPOT: q.tpot / 1000, Target: q.target / 100,
-		Scales: q.scales, ScaleRate: q.scaleRate, PerGPU: q.perGPU,
+		ScaleRate: q.scaleRate, PerGPU: q.perGPU,
 	}
 	for name, v := range map[string]float64{"ttft-slo": q.ttft, "tpot-slo": q.tpot, "atta-target": q.target, "scale-rate": q.scaleRate} {
 		if cmd.Flags().Changed(name) && (!(v > 0) || math.IsInf(v, 0)) {
@@ -63,10 +64,12 @@ func (q *questionFlags) check(cmd *cobra.Command) (stages.Question, error) {
 	if q.target > 100 {
 		return out, usageError{fmt.Errorf("--atta-target is in percent and cannot be over 100, not %v", q.target)}
 	}
-	for _, s := range q.scales {
-		if !(s > 0) || math.IsInf(s, 0) {
-			return out, usageError{fmt.Errorf("--scales must be numbers above 0, not %v", s)}
+	for _, text := range q.scales {
+		s, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+		if err != nil || !(s > 0) || math.IsInf(s, 0) {
+			return out, usageError{fmt.Errorf("--scales must be numbers above 0, not %q", text)}
 		}
+		out.Scales = append(out.Scales, s)
 	}
 	if !slices.Contains([]string{"both", "ttft", "tpot"}, q.only) {
 		return out, usageError{fmt.Errorf("--only is both, ttft or tpot, not %q", q.only)}
