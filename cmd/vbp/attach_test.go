@@ -22,7 +22,7 @@ modes:
   there: {endpoint: "http://ADDR", headers: {Authorization: "Bearer ${secret:KEY}"}}
 workload: {requests: 5, dataset: {kind: random, input_tokens: 32, output_tokens: 2}}
 sweep: {qps: [100]}
-stages: {warmup: {requests: 1}, load: {cooldown: 0s}}
+stages: {warmup: {requests: 1}, plot: {formats: [svg]}, load: {cooldown: 0s}}
 valid: ["sent == 5"]
 `
 

@@ -25,7 +25,7 @@ modes:
       decode: {instances: "${NUM_DECODE_INSTANCES:-1}"}
 workload: {requests: 12, dataset: {kind: random, input_tokens: 64, output_tokens: 3}}
 sweep: {qps: [50]}
-stages: {warmup: {requests: 3}, load: {cooldown: 0s}, collect: {server_metrics: 100ms}}
+stages: {warmup: {requests: 3}, plot: {formats: [svg]}, load: {cooldown: 0s}, collect: {server_metrics: 100ms}}
 valid: ["sent == 12", "fallbacks == 0"]
 `
 

@@ -25,7 +25,7 @@ workload: {requests: 3, dataset: {kind: random, input_tokens: 32, output_tokens:
 sweep:
   qps: [0.5, 2, 10]
   modes.simple.args.max-num-seqs: [64, 128]
-stages: {warmup: {requests: 0}, load: {cooldown: 0s, side_by_side: true}}
+stages: {warmup: {requests: 0}, plot: {formats: [svg]}, load: {cooldown: 0s, side_by_side: true}}
 valid: ["sent == 3"]
 `
 

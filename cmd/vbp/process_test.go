@@ -24,7 +24,7 @@ modes:
     disaggregated: {connector: nixl}
 workload: {requests: 10, dataset: {kind: random, input_tokens: 32, output_tokens: 2}}
 sweep: {qps: [500, 4]}
-stages: {warmup: {requests: 2}, load: {cooldown: 0s}}
+stages: {warmup: {requests: 2}, plot: {formats: [svg]}, load: {cooldown: 0s}}
 valid: ["sent == 10"]
 `
 

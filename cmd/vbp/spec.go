@@ -20,8 +20,12 @@ type specFlags struct {
 }
 
 func (f *specFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.set, "set", nil, "override a value of the spec, `path=value`; may be repeated")
+	f.addSet(cmd)
 	addResults(cmd, &f.results)
+}
+
+func (f *specFlags) addSet(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "override a value of the spec, `path=value`; may be repeated")
 }
 
 func addResults(cmd *cobra.Command, results *string) {

@@ -45,7 +45,7 @@ that cannot be read and engines that cannot be deployed are found too.`,
 			return err
 		},
 	}
-	f.add(cmd)
+	f.addSet(cmd)
 	cmd.Flags().BoolVar(&show, "resolved", false, "print the spec as it is understood, environment and --set applied")
 	return cmd
 }
