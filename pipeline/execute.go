@@ -279,8 +279,6 @@ func (x *executor) resolve(i int) error {
 		nd := need{ID: id}
 		if r := x.results[x.g.index[id]]; r.Artefact != nil {
 			nd.Digest = r.Artefact.Digest
-		} else {
-			nd.Failed = r.why()
 		}
 		needs = append(needs, nd)
 	}
@@ -293,7 +291,8 @@ func (x *executor) reuse(i int) {
 	n, d := x.g.Nodes[i], x.decisions[i]
 	r := Result{State: StateReused, Artefact: d.Artefact, Verdict: verdict(n, d.Artefact)}
 	if err := x.place(n, d.Artefact); err != nil {
-		x.fail(err)
+		x.settle(i, Result{State: StateFailed, Err: err})
+		return
 	}
 	x.emit(Event{Kind: Reused, Node: n, Text: d.Why, Data: r})
 	x.journal(history.Record{

@@ -90,8 +90,7 @@ type Handle interface {
 // influence what a pure node makes.
 type Runtime struct {
 	Dir     string              // empty folder that the node fills
-	Needs   map[string]string   // need's ID -> folder of what it made
-	Failed  map[string]string   // need's ID -> why it has no result; for tolerant nodes
+	Needs   map[string]string   // need's ID -> folder of what it made; a tolerant node's failed needs are not there
 	Service Handle              // the running service that the node needs, if any
 	Granted map[string][]string // resource -> the units that were granted by name
 	RunDir  string              // the run's folder, for logs
@@ -165,7 +164,7 @@ func (g *Graph) Add(n *Node) error {
 		switch {
 		case n.Kind == Pure && (k == Service || k == Effect):
 			return fmt.Errorf("%s is pure and cannot need %s, which leaves no result", n.ID, id)
-		case n.Kind == Measurement && k == Pure:
+		case n.Kind == Measurement && g.Nodes[i].leavesResult():
 			return fmt.Errorf("%s is a measurement and cannot need %s, whose result is not in its key", n.ID, id)
 		case k == Service:
 			s = i

@@ -68,8 +68,6 @@ type keyed struct {
 type need struct {
 	ID     string `json:"id"`
 	Digest string `json:"digest"` // "" for a need that has no result and was tolerated
-	// Failed is why it has none: the work is told, so it belongs to the key.
-	Failed string `json:"failed,omitempty"`
 }
 
 func (k keyed) key() (cache.Key, json.RawMessage, error) {
@@ -97,7 +95,7 @@ func components(data json.RawMessage) []Component {
 	out := []Component{{"its stage", k.Stage}}
 	flatten("", v, &out)
 	for _, n := range k.Needs {
-		out = append(out, Component{needPrefix + n.ID, n.Digest + n.Failed})
+		out = append(out, Component{needPrefix + n.ID, n.Digest})
 	}
 	return out
 }
@@ -165,11 +163,13 @@ func scalar(v any) string {
 	if s, ok := v.(string); ok {
 		return s
 	}
-	b, err := json.Marshal(v)
-	if err != nil {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // for people
+	if err := enc.Encode(v); err != nil {
 		return fmt.Sprint(v)
 	}
-	return string(b)
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // difference says in words how two values behind keys differ: the reason for

@@ -73,7 +73,7 @@ func Make(g *Graph, store *cache.Store, o PlanOptions) (*Plan, error) {
 		}
 		// What will be read is read now: a damaged need is made again, and
 		// whatever that changes is in the plan.
-		if pl.verify(p.consumed()) {
+		if pl.verify(p.consumed()) && pl.verify(p.shown()) {
 			return p, nil
 		}
 	}
@@ -138,6 +138,32 @@ func (p *Plan) consumed() []*cache.Artefact {
 				out = append(out, e.Artefact)
 			}
 		}
+	}
+	return out
+}
+
+// shownBytes bounds how much of what only people will read is checksummed by a
+// plan: a second or so of reading.
+const shownBytes = 256 << 20
+
+// shown lists the reused artefacts that appear in a run's folder, in order, as
+// far as they are small enough together: people take what lies there for what
+// was made.
+func (p *Plan) shown() []*cache.Artefact {
+	var out []*cache.Artefact
+	left := int64(shownBytes)
+	for i := len(p.Decisions) - 1; i >= 0; i-- { // the last is what people open first
+		d := p.Decisions[i]
+		if d.Action != Reuse || d.Node.Kind != Pure || d.Node.Place == "" {
+			continue
+		}
+		for _, f := range d.Artefact.Files {
+			left -= f.Size
+		}
+		if left < 0 {
+			break
+		}
+		out = append(out, d.Artefact)
 	}
 	return out
 }

@@ -263,7 +263,8 @@ func TestDeadlockIsAnError(t *testing.T) {
 		{ID: "deploy a", Kind: Service, Start: w.start("deploy a"), Uses: gpu},
 		{ID: "deploy b", Kind: Service, Start: w.start("deploy b"), Uses: gpu},
 		{ID: "load b", Kind: Measurement, Needs: []string{"deploy b"}, Work: w.work("load b", Measurement, "")},
-		{ID: "load a", Kind: Measurement, Needs: []string{"deploy a", "load b"}, Work: w.work("load a", Measurement, "")},
+		{ID: "warmup a", Kind: Effect, Needs: []string{"deploy a", "load b"}, Work: w.work("warmup a", Effect, "")},
+		{ID: "load a", Kind: Measurement, Needs: []string{"warmup a"}, Work: w.work("load a", Measurement, "")},
 		{ID: "innocent", Kind: Pure, Uses: gpu, Work: w.work("innocent", Pure, "")},
 	} {
 		n.Input, _ = NewInput(n.ID)

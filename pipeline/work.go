@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,12 +34,9 @@ func (x *executor) work(ctx context.Context, i int, granted map[string][]string)
 			if s != nil {
 				s.active--
 			}
-			if err != nil {
+			if err = cmp.Or(err, placing); err != nil {
 				x.settle(i, ended(err, interrupted))
 				return
-			}
-			if placing != nil {
-				x.fail(placing)
 			}
 			took := x.o.Now().Sub(begun)
 			rec := history.Record{Kind: history.NodeDone, Node: n.ID, Key: string(d.Key), Seconds: took.Seconds()}
@@ -111,8 +109,7 @@ func (x *executor) publish(draft *cache.Draft, d *Decision, rt *Runtime, begun t
 func (x *executor) runtime(i int, granted map[string][]string) *Runtime {
 	n := x.g.Nodes[i]
 	rt := &Runtime{
-		Needs: make(map[string]string), Failed: make(map[string]string),
-		Granted: granted, RunDir: x.o.RunDir,
+		Needs: make(map[string]string), Granted: granted, RunDir: x.o.RunDir,
 		Attempt: cache.NewAttempt(x.o.Now()), Now: x.o.Now,
 		Emit: func(e Event) {
 			e.Kind, e.Node = Progress, n
@@ -120,11 +117,8 @@ func (x *executor) runtime(i int, granted map[string][]string) *Runtime {
 		},
 	}
 	for _, id := range n.Needs {
-		switch r := x.results[x.g.index[id]]; {
-		case r.Artefact != nil:
-			rt.Needs[id] = r.Artefact.Dir
-		case !r.ok():
-			rt.Failed[id] = r.why()
+		if a := x.results[x.g.index[id]].Artefact; a != nil {
+			rt.Needs[id] = a.Dir
 		}
 	}
 	if s := x.services[x.g.service(i)]; s != nil {

@@ -112,9 +112,6 @@ func (w *world) work(id string, kind Kind, text string) func(context.Context, In
 			}
 			fmt.Fprintf(&b, "\n%s: %s", need, data)
 		}
-		for _, need := range slices.Sorted(maps.Keys(rt.Failed)) {
-			fmt.Fprintf(&b, "\n%s: %s", need, rt.Failed[need])
-		}
 		return os.WriteFile(filepath.Join(rt.Dir, "out"), []byte(b.String()), 0o644)
 	}
 }

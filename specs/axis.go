@@ -100,8 +100,8 @@ func (r *reader) axisMayBe(e *Experiment, a *Axis, parts []string, at pos) bool 
 		return no("say which key of it", "is a whole stage")
 	case slices.Contains(stageCommonKeys, settings[0]):
 		return no("", "would change the graph: %s cannot differ between points", strings.Join(settings, "."))
-	case s.Uses == "command" && s.Per == "run":
-		return no("say per: point or per: mode", "belongs to a stage that runs once")
+	case s.Uses == "command" && s.Per != "point":
+		return no("say per: point", "belongs to a stage that does not run for each point")
 	}
 	return true
 }

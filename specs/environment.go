@@ -3,6 +3,7 @@ package specs
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -196,4 +197,40 @@ func (e *Experiment) Reveal(s string) (string, error) {
 		return "", fmt.Errorf("the secret %s is not in the environment: set %s before running %s", missing, missing, e.File)
 	}
 	return out, nil
+}
+
+// secrets are the names of the secrets that the spec refers to.
+func (e *Experiment) secrets() []string {
+	var names []string
+	for _, m := range secretRef.FindAllSubmatch(e.Resolved, -1) {
+		if name := string(m[1]); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// CheckSecrets returns an error if a secret that the spec refers to is not in
+// the environment.
+func (e *Experiment) CheckSecrets() error {
+	for _, name := range e.secrets() {
+		if _, err := e.Reveal("${secret:" + name + "}"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Redact replaces the values of the spec's secrets in s by references to them:
+// for texts that come back from servers and commands that were given one. A
+// value of fewer than four characters cannot be told from other text and is
+// left alone.
+func (e *Experiment) Redact(s string) string {
+	lookup := e.lookup()
+	for _, name := range e.secrets() {
+		if value, ok := lookup(name); ok && len(value) >= 4 {
+			s = strings.ReplaceAll(s, value, "${secret:"+name+"}")
+		}
+	}
+	return s
 }

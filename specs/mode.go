@@ -23,7 +23,8 @@ var (
 )
 
 // Names become folders, labels and parts of dotted paths.
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
+// nameForm is what can name a folder: file systems take 255 bytes.
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$`)
 
 // maxParallel bounds instances and tensor-parallel sizes: more than any host
 // has, and its square still fits an int.

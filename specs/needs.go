@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// validateNeeds checks that a stage needs what its kind of work must have.
-// deploy, warmup and load may wait for commands as well.
+// validateNeeds checks that a stage needs what its kind of work must have. A
+// measurement and its service need nothing else: the result of a command is
+// not in a measurement's key.
 func (r *reader) validateNeeds(s *Stage, kind stageKind, root *node) {
 	if !root.has("stages", s.Name, "needs") {
 		return
@@ -14,15 +15,9 @@ func (r *reader) validateNeeds(s *Stage, kind stageKind, root *node) {
 	at := root.where("stages", s.Name, "needs")
 	where := "stages." + s.Name + ".needs"
 	switch s.Uses {
-	case "deploy", "warmup", "load":
-		for _, must := range kind.needs {
-			if !slices.Contains(s.Needs, must) {
-				r.errorf(at, "add it", "%s: %s comes after %s", where, s.Uses, must)
-			}
-		}
-	case "collect", "analyze":
+	case "deploy", "warmup", "load", "collect", "analyze":
 		if !slices.Equal(s.Needs, kind.needs) {
-			r.errorf(at, "", "%s must be [%s]", where, kind.needs[0])
+			r.errorf(at, "", "%s must be [%s]", where, strings.Join(kind.needs, ", "))
 		}
 	case "plot":
 		if len(s.Needs) != 1 {
@@ -61,8 +56,8 @@ func (r *reader) validateGraph(e *Experiment, root *node) {
 				r.errorf(at, didYouMean(need, names), "stages.%s needs %q, which is no stage", s.Name, need)
 			case s.Uses == "plot" && other.Uses != "analyze":
 				r.errorf(at, "", "stages.%s draws an analysis, and %s is none", s.Name, need)
-			case slices.Contains([]string{"deploy", "warmup", "load"}, s.Uses) && other.Uses != "command" && !slices.Contains(stageKinds[s.Uses].needs, need):
-				r.errorf(at, "", "stages.%s can wait for commands, and %s is none", s.Name, need)
+			case s.Uses == "command" && (other.Uses == "deploy" || other.Uses == "warmup"):
+				r.errorf(at, "it can need load, collect, an analysis, a plot or another command", "stages.%s needs %s, which leaves no result", s.Name, need)
 			}
 		}
 		if s.Plot != nil {

@@ -26,6 +26,9 @@ func CompileRule(src string) (*Rule, error) {
 // String is the rule as it was written.
 func (r *Rule) String() string { return r.x.src }
 
+// Names are the facts that the rule names.
+func (r *Rule) Names() []string { return r.x.names }
+
 // Holds tells whether the facts meet the rule. A fact that is missing, nil or
 // NaN fails every rule that names it: the error says which. An error for
 // another reason (a comparison of a text with a number, a result that is not

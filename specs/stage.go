@@ -37,6 +37,9 @@ var stageCommonKeys = []string{"uses", "needs", "per"}
 // Names of stages become folders, and VBP_NAME variables of commands.
 var stageName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*$`)
 
+// stageReserved are names in a run's folder that are not a stage's.
+var stageReserved = []string{"samples", "server_metrics", "logs", "plots"}
+
 // decodeStages returns the six, then the spec's own in its order.
 func (r *reader) decodeStages(n *node) []Stage {
 	out := make([]Stage, 0, len(stageOrder))
@@ -53,6 +56,9 @@ func (r *reader) decodeStages(n *node) []Stage {
 	for _, e := range n.entries {
 		if slices.Contains(stageOrder, e.key) {
 			continue
+		}
+		if slices.Contains(stageReserved, e.key) {
+			r.errorf(e.at, "choose another name", "a stage cannot be called %s: its folder in the run's would be another thing's", e.key)
 		}
 		if !stageName.MatchString(e.key) {
 			r.errorf(e.at, "letters, digits, _ and -", "%q is not the name of a stage", e.key)
@@ -238,6 +244,7 @@ func (r *reader) validateStage(s *Stage, root *node) {
 			r.errorf(at, "the path is relative to the spec's folder", "%s.inputs: %s %s", where, path, wrong)
 		}
 	}
+	r.validateInputNames(s, root)
 	for i, path := range c.Outputs {
 		if !filepath.IsLocal(path) || slices.Contains(strings.Split(path, "/"), "..") {
 			at := root.where("stages", s.Name, "outputs")
@@ -245,6 +252,25 @@ func (r *reader) validateStage(s *Stage, root *node) {
 				at = n.items[i].pos
 			}
 			r.errorf(at, "outputs lie in the command's own folder", "%s.outputs: %q leaves it", where, path)
+		}
+	}
+}
+
+// validateInputNames checks that no file of a command's folder is two: inputs
+// are copied there under their base names, and its streams are kept there.
+func (r *reader) validateInputNames(s *Stage, root *node) {
+	at, where := root.where("stages", s.Name), "stages."+s.Name
+	seen := map[string]bool{"stdout.txt": true, "stderr.txt": true}
+	for _, path := range s.Command.Inputs {
+		name := filepath.Base(path)
+		if seen[name] {
+			r.errorf(at, "rename one", "%s: the command's folder would hold two files %s", where, name)
+		}
+		seen[name] = true
+	}
+	for _, name := range s.Command.Outputs {
+		if seen[filepath.Clean(name)] {
+			r.errorf(at, "rename it", "%s: the output %s is there before the command has run, or is written by vbp", where, name)
 		}
 	}
 }

@@ -11,6 +11,12 @@ import (
 )
 
 // sweepKeys are reserved; any other key of sweep is a dotted path.
+// Rates outside of these are slips of the pen; nothing serves or waits so long.
+const (
+	leastQPS = 1e-6
+	mostQPS  = 1e6
+)
+
 var sweepKeys = []string{"mode", "qps", "repeat", "exclude"}
 
 // maxPoints is the most points a sweep may have: a year of measuring at half
@@ -66,6 +72,10 @@ func (r *reader) decodeQPS(n *node) []float64 {
 			}
 		} else if before := len(r.errs); true {
 			rate := r.positive(item, "sweep.qps")
+			if rate > mostQPS || rate > 0 && rate < leastQPS {
+				r.errorf(item.pos, "", "sweep.qps: %s is out of range: from one request in 11 days to a million a second", item.text)
+				continue
+			}
 			if len(r.errs) > before {
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"vbp/pipeline"
@@ -24,7 +25,8 @@ type analyzeInput struct {
 	Scales    []float64 `json:"slo_scales"`
 	ScaleRate *float64  `json:"scale_rate"`
 	Valid     []string  `json:"valid"`
-	Need      string    `json:"need"` // the collect node
+	Series    []string  `json:"series"` // axes that tell series apart; null: all
+	Need      string    `json:"need"`   // the collect node
 }
 
 type sloInput struct {
@@ -66,7 +68,7 @@ func analyzeWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 	if err != nil {
 		return err
 	}
-	params := analyze.Params{TTFT: ttft, TPOT: tpot, Target: in.SLO.Target, Scales: in.Scales, ScaleRate: math.NaN()}
+	params := analyze.Params{TTFT: ttft, TPOT: tpot, Target: in.SLO.Target, Scales: in.Scales, ScaleRate: math.NaN(), Series: in.Series}
 	if in.ScaleRate != nil {
 		params.ScaleRate = *in.ScaleRate
 	}
@@ -78,26 +80,60 @@ func analyzeWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 	return writeAnalysis(rt.Dir, a)
 }
 
-// observed says what the points' facts tell against taking them at face
-// value: work that was not done where the mode says it is, and caches that
-// may have been warm.
+// observed says what was seen of the points that speaks against taking them
+// at face value: work that was not done where the mode says it is, caches that
+// may have been warm, and the notes of their loads.
 func observed(points []analyze.Point) []string {
-	var out []string
+	var out, notes []string
 	unreset := 0
+	at := make(map[string][]string) // note -> points
 	for _, p := range points {
-		f := p.Table.Meta.Facts
-		if n := f["fallbacks"]; n > 0 {
+		m := p.Table.Meta
+		if n := m.Facts["fallbacks"]; n > 0 {
 			out = append(out, fmt.Sprintf("%s: %.0f of %.0f requests fell back to local prefill: their decode instance got no KV and prefilled itself",
-				axesLabel(p.Table.Meta.Axes), n, f["sent"]))
+				axesLabel(m.Axes), n, m.Facts["sent"]))
 		}
-		if reset, known := f["cache_reset"]; known && reset == 0 {
+		if reset, known := m.Facts["cache_reset"]; known && reset == 0 {
 			unreset++
+		}
+		if first := firstFailure(p.Table); first != "" {
+			out = append(out, fmt.Sprintf("%s: %d of %d requests failed, the first with %s", axesLabel(m.Axes), p.Table.Failed(), p.Table.Len(), first))
+		}
+		if m.Extra[notesKey] == "" {
+			continue
+		}
+		for _, n := range strings.Split(m.Extra[notesKey], "\n") {
+			if at[n] == nil {
+				notes = append(notes, n)
+			}
+			at[n] = append(at[n], axesLabel(m.Axes))
 		}
 	}
 	if unreset > 0 {
 		out = append(out, fmt.Sprintf("prefix caches could not be reset before %d of %d points: repeated prompts may have hit them", unreset, len(points)))
 	}
+	for _, n := range notes {
+		where := at[n][0]
+		if more := len(at[n]) - 1; more > 0 {
+			where += fmt.Sprintf(" and %d more", more)
+		}
+		out = append(out, where+": "+n)
+	}
 	return out
+}
+
+// firstFailure says how the first request that failed did; "" if none did.
+func firstFailure(t *sample.Table) string {
+	for i, outcome := range t.Outcome {
+		if outcome == sample.OK {
+			continue
+		}
+		if t.Error[i] == "" {
+			return outcome
+		}
+		return outcome + ": " + firstLine(t.Error[i])
+	}
+	return ""
 }
 
 // collectedPoints reads a collected tree and gives each point its verdict.

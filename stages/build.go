@@ -1,6 +1,8 @@
 package stages
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"vbp/pipeline"
 	"vbp/specs"
 	"vbp/stages/deploy"
+	"vbp/stages/load"
 	"vbp/stages/load/workload"
 	"vbp/stages/sample"
 )
@@ -25,12 +28,15 @@ func Build(exp *specs.Experiment, site *Site) (*pipeline.Graph, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkFacts(rules); err != nil {
+		return nil, err
+	}
 	b := &builder{
 		exp: exp, site: site, points: points, rules: rules,
-		graph:   &pipeline.Graph{Scope: exp.Name},
+		graph:   &pipeline.Graph{Scope: exp.Name, Capacity: map[string]int{hostResource: hostUnits}},
 		made:    make(map[string][]made),
 		sources: make(map[workload.Dataset]*workload.Source),
-		stands:  make(map[string]string),
+		stands:  make(map[standing]string),
 	}
 	for _, s := range inOrder(exp.Stages) {
 		if err := b.add(s); err != nil {
@@ -38,6 +44,23 @@ func Build(exp *specs.Experiment, site *Site) (*pipeline.Graph, error) {
 		}
 	}
 	return b.graph, nil
+}
+
+// checkFacts refuses rules about facts that no point has: each would make
+// every point invalid, for ever.
+func checkFacts(rules []*specs.Rule) error {
+	for _, r := range rules {
+		for _, name := range r.Names() {
+			if !knownFact(name) {
+				var all []string
+				for _, f := range slices.Concat(load.FactNames, facts) {
+					all = append(all, f.Name)
+				}
+				return fmt.Errorf("valid: %s: no point has a fact %s; there is: %s", r, name, strings.Join(all, ", "))
+			}
+		}
+	}
+	return nil
 }
 
 // builder holds what has been made of an experiment so far.
@@ -49,7 +72,7 @@ type builder struct {
 	graph   *pipeline.Graph
 	made    map[string][]made // stage -> its nodes
 	sources map[workload.Dataset]*workload.Source
-	stands  map[string]string // deployment -> node that its points stand on
+	stands  map[standing]string // node that the points of a deployment stand on
 }
 
 // made is a node of a stage and the part of the sweep that it belongs to: a
@@ -58,6 +81,9 @@ type made struct {
 	id   string
 	mode string       // "" for the whole run
 	at   *specs.Point // nil but for a point
+
+	gpus   int               // of a point's deployment
+	config map[string]string // likewise
 }
 
 // inOrder sorts stages so that each comes after its needs. The spec has been
@@ -104,32 +130,59 @@ func (b *builder) add(s specs.Stage) error {
 	return fmt.Errorf("stage %s uses %q, which is not known", s.Name, s.Uses)
 }
 
-// addDeployments adds one service for every distinct deployment of the sweep
-// and its warm-up.
+// standing is all that makes two points share a running deployment, as JSON.
+type standing string
+
+// resolved is what a point resolves to.
+type resolved struct {
+	deployment deploy.Deployment
+	deploy     deployInput
+	warmup     *warmupInput // nil: none
+	sideBySide bool
+	on         standing
+}
+
+// resolve says what point p is to be measured on.
+func (b *builder) resolve(p specs.Point) (resolved, error) {
+	i := slices.IndexFunc(p.Config.Modes, func(m specs.Mode) bool { return m.Name == p.Mode })
+	s := stagesOf(p.Config)
+	var r resolved
+	r.deployment = deploymentOf(p.Config, p.Config.Modes[i])
+	r.deploy = deployInput{r.deployment, s.deploy.ReadyTimeout.String()}
+	r.warmup = newWarmupInput(p, r.deployment, s)
+	r.sideBySide = s.load.SideBySide && engines[r.deployment.Engine].sideBySide
+	data, err := json.Marshal(struct {
+		Deploy     deployInput
+		Warmup     *warmupInput
+		SideBySide bool
+	}{r.deploy, r.warmup, r.sideBySide})
+	r.on = standing(data)
+	return r, err
+}
+
+// addDeployments adds one service for all points that can share it, and its
+// warm-up.
 func (b *builder) addDeployments(s specs.Stage) error {
 	for _, p := range b.points {
-		d, m := b.deployment(p)
-		key, err := deploymentKey(d)
+		r, err := b.resolve(p)
 		if err != nil {
 			return err
 		}
-		if _, ok := b.stands[key]; ok {
+		if _, ok := b.stands[r.on]; ok {
 			continue
 		}
-		if err := checkDeployable(b.site, d); err != nil {
-			return fmt.Errorf("mode %s: %w", m.Name, err)
+		if err := checkDeployable(b.site, r.deployment); err != nil {
+			return fmt.Errorf("mode %s: %w", p.Mode, err)
 		}
-		label := b.deploymentLabel(p, m)
-		settings := stagesOf(p.Config)
-		side := settings.load.SideBySide && d.Engine == "simulated"
-		id, err := b.addDeploy(label, d, settings.deploy, side, p.Config.Reveal)
+		label := b.deploymentLabel(p)
+		id, err := b.addDeploy(label, r.deploy, r.sideBySide, p.Config)
 		if err != nil {
 			return err
 		}
-		b.made[s.Name] = append(b.made[s.Name], made{id: id, mode: m.Name})
-		b.stands[key] = id
-		if settings.warmup.Requests > 0 {
-			if b.stands[key], err = b.addWarmup(label, id, p, d, settings); err != nil {
+		b.made[s.Name] = append(b.made[s.Name], made{id: id, mode: p.Mode})
+		b.stands[r.on] = id
+		if r.warmup != nil {
+			if b.stands[r.on], err = b.addWarmup(label, id, p.Mode, *r.warmup); err != nil {
 				return err
 			}
 		}
@@ -162,22 +215,15 @@ func stagesOf(e *specs.Experiment) settings {
 	return out
 }
 
-func (b *builder) deployment(p specs.Point) (deploy.Deployment, specs.Mode) {
-	i := slices.IndexFunc(p.Config.Modes, func(m specs.Mode) bool { return m.Name == p.Mode })
-	m := p.Config.Modes[i]
-	return deploymentOf(p.Config, m), m
-}
-
 // deploymentLabel names a deployment after its mode, and after the other axes
 // too if those give the mode several deployments.
-func (b *builder) deploymentLabel(p specs.Point, m specs.Mode) string {
-	label := "mode=" + m.Name
+func (b *builder) deploymentLabel(p specs.Point) string {
 	for _, e := range b.made["deploy"] {
-		if e.mode == m.Name {
+		if e.mode == p.Mode {
 			return seriesLabel(p.Axes)
 		}
 	}
-	return label
+	return "mode=" + p.Mode
 }
 
 // seriesLabel is every axis that applies but qps and repeat.
@@ -217,36 +263,34 @@ func (b *builder) source(d specs.Dataset) (*workload.Source, error) {
 func (b *builder) addLoads(s specs.Stage) error {
 	for i := range b.points {
 		p := &b.points[i]
-		d, m := b.deployment(*p)
-		key, err := deploymentKey(d)
+		r, err := b.resolve(*p)
 		if err != nil {
 			return err
 		}
-		src, err := b.source(p.Config.Workload.Dataset)
+		w := p.Config.Workload
+		if w.API == load.Chat && w.Dataset.Kind == workload.Random {
+			return errors.New("workload: prompts of the random dataset are token ids, which the chat API cannot take; use api: completions, or a dataset of text")
+		}
+		src, err := b.source(w.Dataset)
 		if err != nil {
 			return err
 		}
-		in, err := pipeline.NewInput(b.loadInput(*p, d, src))
+		in, err := pipeline.NewInput(b.loadInput(*p, r, src))
 		if err != nil {
 			return err
 		}
-		needs := []string{b.stands[key]}
-		for _, need := range s.Needs {
-			if need != "warmup" && need != "deploy" {
-				needs = append(needs, b.needed(need, made{mode: m.Name, at: p})...)
-			}
-		}
-		w := loadWork{source: src, slo: b.exp.SLO}
+		stand := b.stands[r.on]
 		n := &pipeline.Node{
-			ID: "load " + pointLabel(p.Axes), Stage: "load", Kind: pipeline.Measurement, Input: in, Needs: needs,
-			Work: w.work, Judge: func(r pipeline.Record) pipeline.Verdict { return judge(b.rules, r.Facts) },
-			Uses:   map[string]int{"load on " + b.stands[key]: 1},
-			Expect: time.Duration(float64(p.Config.Workload.Requests) / p.QPS * float64(time.Second)),
+			ID: "load " + pointLabel(p.Axes), Stage: "load", Kind: pipeline.Measurement, Input: in, Needs: []string{stand},
+			Work:   loadWork{source: src, slo: b.exp.SLO, redact: b.exp.Redact}.work,
+			Judge:  func(r pipeline.Record) pipeline.Verdict { return judge(b.rules, r.Facts) },
+			Uses:   map[string]int{"load on " + stand: 1},
+			Expect: time.Duration(float64(w.Requests) / p.QPS * float64(time.Second)),
 		}
-		if err := b.graph.Add(n); err != nil {
+		if err := b.addNode(n); err != nil {
 			return err
 		}
-		b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: m.Name, at: p})
+		b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: p.Mode, at: p, gpus: r.deployment.GPUs(), config: configOf(r.deployment)})
 	}
 	return nil
 }
@@ -270,8 +314,7 @@ func (b *builder) addCollect(s specs.Stage) error {
 	in := collectInput{Code: b.site.Code, Formats: s.Collect.Formats}
 	var needs []string
 	for _, m := range b.made["load"] {
-		d, _ := b.deployment(*m.at)
-		in.Points = append(in.Points, collectPoint{Need: m.id, Axes: sampleAxes(m.at.Axes), GPUs: d.GPUs(), Config: configOf(d)})
+		in.Points = append(in.Points, collectPoint{Need: m.id, Axes: sampleAxes(m.at.Axes), GPUs: m.gpus, Config: m.config})
 		needs = append(needs, m.id)
 	}
 	raw, err := pipeline.NewInput(in)
@@ -283,28 +326,33 @@ func (b *builder) addCollect(s specs.Stage) error {
 		Tolerant: true, Work: collectWork, Place: ".",
 	}
 	b.made[s.Name] = []made{{id: n.ID}}
-	return b.graph.Add(n)
+	return b.addNode(n)
 }
 
 func (b *builder) addAnalyze(s specs.Stage) error {
-	need := b.made[s.Needs[0]][0].id
-	raw, err := pipeline.NewInput(analyzeInput{
-		Code: b.site.Code, SLO: newSLOInput(s.Analyze.SLO), Scales: s.Analyze.SLOScales,
-		ScaleRate: s.Analyze.ScaleRate, Valid: b.exp.Valid, Need: need,
-	})
-	if err != nil {
-		return err
-	}
 	place := s.Name
 	if s.Name == "analyze" {
 		place = "."
 	}
-	n := &pipeline.Node{
-		ID: s.Name, Stage: "analyze", Kind: pipeline.Pure, Input: raw, Needs: []string{need},
-		Work: analyzeWork, Place: place,
+	b.made[s.Name] = []made{{id: s.Name}}
+	return b.addAnalysis(s.Name, place, s, nil)
+}
+
+// addAnalysis adds a node that judges the samples as stage s says; axes are
+// those that tell series apart, nil: all.
+func (b *builder) addAnalysis(id, place string, s specs.Stage, axes []string) error {
+	need := b.made[s.Needs[0]][0].id
+	raw, err := pipeline.NewInput(analyzeInput{
+		Code: b.site.Code, SLO: newSLOInput(s.Analyze.SLO), Scales: s.Analyze.SLOScales,
+		ScaleRate: s.Analyze.ScaleRate, Valid: b.exp.Valid, Series: axes, Need: need,
+	})
+	if err != nil {
+		return err
 	}
-	b.made[s.Name] = []made{{id: n.ID}}
-	return b.graph.Add(n)
+	return b.addNode(&pipeline.Node{
+		ID: id, Stage: "analyze", Kind: pipeline.Pure, Input: raw, Needs: []string{need},
+		Work: analyzeWork, Place: place,
+	})
 }
 
 // addCommands adds a user's step: once, for each mode, or for each point.
@@ -319,43 +367,50 @@ func (b *builder) addCommands(s specs.Stage) error {
 	case "point":
 		parts = b.made["load"]
 	}
-	base, w, err := newCommandInput(s.Command, b.exp.Reveal)
-	if err != nil {
-		return fmt.Errorf("stage %s: %w", s.Name, err)
-	}
 	for _, part := range parts {
-		in, label := base, ""
-		switch {
-		case part.at != nil:
-			label = " " + pointLabel(part.at.Axes)
-		case part.mode != "":
-			label = " mode=" + part.mode
+		if err := b.addCommand(s, part); err != nil {
+			return fmt.Errorf("stage %s: %w", s.Name, err)
 		}
-		var needs []string
-		for _, stage := range s.Needs {
-			ids := b.needed(stage, part)
-			for _, id := range ids {
-				name := variable(stage)
-				if len(ids) > 1 {
-					name = variable(id)
-				}
-				in.Needs = append(in.Needs, namedNeed{name, id})
-			}
-			needs = append(needs, ids...)
-		}
-		raw, err := pipeline.NewInput(in)
-		if err != nil {
-			return err
-		}
-		n := &pipeline.Node{
-			ID: s.Name + label, Stage: "command", Kind: pipeline.Pure, Input: raw, Needs: needs,
-			Work: w.work, Place: s.Name + "/" + fileName(strings.TrimSpace(label)),
-		}
-		if err := b.graph.Add(n); err != nil {
-			return err
-		}
-		b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: part.mode, at: part.at})
 	}
+	return nil
+}
+
+func (b *builder) addCommand(s specs.Stage, part made) error {
+	label := ""
+	switch {
+	case part.at != nil:
+		label = " " + pointLabel(part.at.Axes)
+		// An axis may lie below the stage's settings.
+		i := slices.IndexFunc(part.at.Config.Stages, func(o specs.Stage) bool { return o.Name == s.Name })
+		s = part.at.Config.Stages[i]
+	case part.mode != "":
+		label = " mode=" + part.mode
+	}
+	in, w, err := newCommandInput(s.Command, b.exp, b.site)
+	if err != nil {
+		return err
+	}
+	var needs []string
+	for _, stage := range s.Needs {
+		ids := b.needed(stage, part)
+		in.Needs = append(in.Needs, namedNeed{variable(stage), ids})
+		needs = append(needs, ids...)
+	}
+	raw, err := pipeline.NewInput(in)
+	if err != nil {
+		return err
+	}
+	n := &pipeline.Node{
+		ID: s.Name + label, Stage: "command", Kind: pipeline.Pure, Input: raw, Needs: needs,
+		Work: w.work, Place: s.Name + "/" + fileName(strings.TrimSpace(label)),
+		// What a user's command does to the machine nobody knows: not while a
+		// deployment has it to itself.
+		Uses: map[string]int{hostResource: 1},
+	}
+	if err := b.addNode(n); err != nil {
+		return err
+	}
+	b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: part.mode, at: part.at})
 	return nil
 }
 

@@ -67,6 +67,9 @@ func collectWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 				return err
 			}
 			e.Facts, e.Config = table.Meta.Facts, table.Meta.Config
+			if notes := table.Meta.Extra[notesKey]; notes != "" {
+				e.Notes = strings.Split(notes, "\n")
+			}
 			for tree, name := range map[string]string{samplesDir: samplesFile, metricsDir: metricsFile} {
 				if err := linkInto(filepath.Join(rt.Dir, tree, place), from, name); err != nil {
 					return err

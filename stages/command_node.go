@@ -1,7 +1,6 @@
 package stages
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,16 +8,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"vbp/pipeline"
-	"vbp/pipeline/cache"
 	"vbp/specs"
+	"vbp/stages/deploy/local"
 )
 
 // commandInput is a user's own step. Inputs are named by content: the same
@@ -37,10 +34,11 @@ type fileInput struct {
 	SHA256 string `json:"sha256"`
 }
 
-// namedNeed says which variable names the folder of a need.
+// namedNeed says which variable names the folders of a need: one, or a list
+// in the manner of PATH where the need has several results.
 type namedNeed struct {
-	Variable string `json:"variable"`
-	Need     string `json:"need"`
+	Variable string   `json:"variable"`
+	Needs    []string `json:"needs"`
 }
 
 // Files that a command's streams are kept in.
@@ -49,23 +47,42 @@ const (
 	stderrFile = "stderr.txt"
 )
 
-// commandWork knows where the inputs lie; their content is in the input.
+// inherited are the variables that a command has from vbp's environment: what
+// a shell needs to find programs and to write in the user's language. Others
+// reach it through env, whose values are part of its key.
+var inherited = []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG", "LC_ALL", "TZ"}
+
+// commandWork holds the inputs whose digests are in the input, as they were
+// when those were taken.
 type commandWork struct {
-	paths  []string
-	reveal func(string) (string, error)
+	files    []commandFile
+	secrets  *specs.Experiment
+	self     string // the vbp that guards the command
+	stateDir string
 }
 
-func newCommandInput(s *specs.CommandStage, reveal func(string) (string, error)) (commandInput, commandWork, error) {
+type commandFile struct {
+	data []byte
+	mode fs.FileMode
+}
+
+func newCommandInput(s *specs.CommandStage, secrets *specs.Experiment, site *Site) (commandInput, commandWork, error) {
 	in := commandInput{Run: s.Run, Outputs: s.Outputs, Env: s.Env, Timeout: s.Timeout.String()}
+	w := commandWork{secrets: secrets, self: site.Self, stateDir: site.stateDir()}
 	for _, path := range s.Inputs {
 		data, err := os.ReadFile(path)
 		if err != nil {
-			return in, commandWork{}, fmt.Errorf("input of a command: %w", err)
+			return in, w, fmt.Errorf("input of a command: %w", err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return in, w, fmt.Errorf("input of a command: %w", err)
 		}
 		sum := sha256.Sum256(data)
 		in.Inputs = append(in.Inputs, fileInput{filepath.Base(path), hex.EncodeToString(sum[:])})
+		w.files = append(w.files, commandFile{data, info.Mode().Perm()})
 	}
-	return in, commandWork{s.Inputs, reveal}, nil
+	return in, w, nil
 }
 
 // variable is the name under which a command finds the folder of stage need.
@@ -94,43 +111,99 @@ func (w commandWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it ran longer than its timeout of %s", timeout))
 		defer cancel()
 	}
-	for i, path := range w.paths {
-		if err := copyInput(path, filepath.Join(rt.Dir, in.Inputs[i].Name)); err != nil {
+	for i, f := range w.files {
+		if err := os.WriteFile(filepath.Join(rt.Dir, in.Inputs[i].Name), f.data, f.mode); err != nil {
 			return err
 		}
 	}
-	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, "sh", "-c", in.Run)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = rt.Dir, &stdout, &stderr
-	cmd.Env = os.Environ()
-	for k, v := range in.Env {
-		if v, err = w.reveal(v); err != nil {
-			return fmt.Errorf("env %s: %w", k, err)
-		}
-		cmd.Env = append(cmd.Env, k+"="+v)
+	env, err := w.environment(in, rt)
+	if err != nil {
+		return err
 	}
-	for _, n := range in.Needs {
-		dir, err := filepath.Abs(rt.Needs[n.Need])
+	err = w.run(ctx, in.Run, rt.Dir, env)
+	if err := w.redactStreams(rt.Dir); err != nil {
+		return err
+	}
+	if err != nil {
+		stderr, _ := os.ReadFile(filepath.Join(rt.Dir, stderrFile))
+		return fmt.Errorf("command %q: %w%s", in.Run, err, lastLines(string(stderr)))
+	}
+	return keepOutputs(rt.Dir, in)
+}
+
+// redactStreams takes secrets out of what the command wrote to its streams.
+func (w commandWork) redactStreams(dir string) error {
+	for _, name := range []string{stdoutFile, stderrFile} {
+		path := filepath.Join(dir, name)
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was not started
+		}
 		if err != nil {
 			return err
 		}
-		cmd.Env = append(cmd.Env, n.Variable+"="+dir)
-	}
-	// Its children end with it: the whole group is killed.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second // for a grandchild that left the group and holds the streams
-	if err := cmd.Run(); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
+		if text := w.secrets.Redact(string(data)); text != string(data) {
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				return err
+			}
 		}
-		return fmt.Errorf("command %q: %w%s", in.Run, err, lastLines(stderr.String()))
 	}
-	return errors.Join(
-		keepOutputs(rt.Dir, in),
-		os.WriteFile(filepath.Join(rt.Dir, stdoutFile), stdout.Bytes(), 0o644),
-		os.WriteFile(filepath.Join(rt.Dir, stderrFile), stderr.Bytes(), 0o644),
-	)
+	return nil
+}
+
+// environment is what the command inherits, its own variables, and the
+// folders of its needs.
+func (w commandWork) environment(in commandInput, rt *pipeline.Runtime) ([]string, error) {
+	var env []string
+	for _, name := range inherited {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	for k, v := range in.Env {
+		v, err := w.secrets.Reveal(v)
+		if err != nil {
+			return nil, fmt.Errorf("env %s: %w", k, err)
+		}
+		env = append(env, k+"="+v)
+	}
+	for _, n := range in.Needs {
+		var dirs []string
+		for _, id := range n.Needs {
+			dir, err := filepath.Abs(rt.Needs[id])
+			if err != nil {
+				return nil, err
+			}
+			dirs = append(dirs, dir)
+		}
+		env = append(env, n.Variable+"="+strings.Join(dirs, string(os.PathListSeparator)))
+	}
+	return env, nil
+}
+
+// run runs a line of shell in dir, under a guardian: it and whatever it
+// starts end when ctx does, and when vbp is killed.
+func (w commandWork) run(ctx context.Context, line, dir string, env []string) error {
+	// The streams are the shell's to redirect: the guardian has one log.
+	argv := []string{"sh", "-c", `exec sh -c "$1" >"$2" 2>"$3"`, "sh", line, stdoutFile, stderrFile}
+	cmd, stop, err := local.Task(w.self, "command", os.DevNull, w.stateDir, argv)
+	if err != nil {
+		return err
+	}
+	cmd.Dir, cmd.Env = dir, env
+	if err := cmd.Start(); err != nil {
+		return errors.Join(err, stop.Close())
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err = <-ended:
+		_ = stop.Close()
+	case <-ctx.Done():
+		err = errors.Join(context.Cause(ctx), stop.Close())
+		<-ended
+	}
+	return err
 }
 
 // keepOutputs checks that every declared output is there and removes what was
@@ -150,26 +223,11 @@ func keepOutputs(dir string, in commandInput) error {
 		if err != nil {
 			return err
 		}
-		if slices.Contains(in.Outputs, filepath.ToSlash(rel)) {
+		if slices.Contains(in.Outputs, filepath.ToSlash(rel)) || rel == stdoutFile || rel == stderrFile {
 			return nil
 		}
 		return os.Remove(path)
 	})
-}
-
-func copyInput(from, to string) error {
-	info, err := os.Stat(from)
-	if err != nil {
-		return err
-	}
-	data, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	if err := cache.WriteFile(to, data); err != nil {
-		return err
-	}
-	return os.Chmod(to, info.Mode().Perm())
 }
 
 // lastLines is the end of a stream for an error message.

@@ -2,7 +2,6 @@ package stages
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"vbp/stages/deploy"
 	"vbp/stages/deploy/engine"
 	"vbp/stages/deploy/local"
+	"vbp/stages/deploy/proxy"
 )
 
 // deployInput is what a deployment is started from.
@@ -27,6 +27,19 @@ type deployInput struct {
 type serving struct {
 	deploy.Running
 	lastEnd time.Time // when the last point's load ended; cool-down counts from here
+	points  int       // loaded so far
+	redact  func(string) string // of secrets that a server may repeat; nil: there are none
+}
+
+// Environment is the deployment's, without secrets that a server repeats.
+func (s *serving) Environment() map[string]string {
+	env := maps.Clone(s.Running.Environment())
+	for k, v := range env {
+		if s.redact != nil {
+			env[k] = s.redact(v)
+		}
+	}
+	return env
 }
 
 // deploymentOf resolves a mode of the spec into the value that is deployed.
@@ -99,13 +112,31 @@ func configOf(d deploy.Deployment) map[string]string {
 	return c
 }
 
-// engineIdentity is what is known of the engine's program without starting
-// it.
-func engineIdentity(d deploy.Deployment) string {
-	if d.Engine == "simulated" {
-		return engine.Identity
+// engineTraits is what is known of an engine's program without starting it.
+type engineTraits struct {
+	identity   string                    // of the behaviour of the program; part of keys
+	check      func(argv []string) error // of an instance's command line, without starting it
+	sideBySide bool                      // deployments may be loaded at the same time
+}
+
+// engines are the engines that this build deploys; package local has their
+// command lines.
+var engines = map[string]engineTraits{
+	"simulated": {
+		identity:   engine.Identity,
+		check:      func(argv []string) error { return engine.CheckArgs(argv[2:]) }, // behind "vbp engine"
+		sideBySide: true,
+	},
+}
+
+// programs names the programs that stand between client and model, as far as
+// they can be known without starting them.
+func programs(d deploy.Deployment) string {
+	names := engines[d.Engine].identity
+	if d.Prefill != nil {
+		names += ", " + proxy.Identity
 	}
-	return ""
+	return names
 }
 
 // checkDeployable refuses, before anything starts, what this build cannot
@@ -122,37 +153,41 @@ func checkDeployable(site *Site, d deploy.Deployment) error {
 		if p.Role == deploy.Proxy {
 			continue
 		}
-		// Behind the program's name and the word "engine".
-		if err := engine.CheckArgs(p.Argv[2:]); err != nil {
+		if err := engines[d.Engine].check(p.Argv); err != nil {
 			return fmt.Errorf("args of %s: %w", p.Name, err)
 		}
 	}
 	return nil
 }
 
-// addDeploy adds the node that brings deployment d up. label tells it from
+// addDeploy adds the node that brings a deployment up. label tells it from
 // the others.
-func (b *builder) addDeploy(label string, d deploy.Deployment, s *specs.DeployStage, sideBySide bool, secrets func(string) (string, error)) (string, error) {
-	in, err := pipeline.NewInput(deployInput{d, s.ReadyTimeout.String()})
+func (b *builder) addDeploy(label string, in deployInput, sideBySide bool, secrets *specs.Experiment) (string, error) {
+	raw, err := pipeline.NewInput(in)
 	if err != nil {
 		return "", err
 	}
 	id := "deploy " + label
-	n := &pipeline.Node{ID: id, Stage: "deploy", Kind: pipeline.Service, Input: in}
-	if !sideBySide {
-		n.Uses = map[string]int{hostResource: 1}
+	n := &pipeline.Node{ID: id, Stage: "deploy", Kind: pipeline.Service, Input: raw, Uses: map[string]int{hostResource: hostUnits}}
+	if sideBySide {
+		n.Uses[hostResource] = 1
 	}
 	site := b.site
 	n.Start = func(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime) (pipeline.Handle, error) {
 		return startDeployment(ctx, in, rt, site, fileName(label), secrets)
 	}
-	return id, b.graph.Add(n)
+	return id, b.addNode(n)
 }
 
-// hostResource is held by a deployment that wants the machine to itself.
-const hostResource = "host"
+// The machine is a resource of many units: a deployment that wants it to
+// itself takes all, one that can be loaded beside others, or a user's command,
+// takes one.
+const (
+	hostResource = "host"
+	hostUnits    = 1 << 20 // more than there will be nodes at a time
+)
 
-func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime, site *Site, name string, secrets func(string) (string, error)) (pipeline.Handle, error) {
+func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime, site *Site, name string, secrets *specs.Experiment) (pipeline.Handle, error) {
 	var v deployInput
 	if err := in.Decode(&v); err != nil {
 		return nil, err
@@ -161,14 +196,14 @@ func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtim
 	if err != nil {
 		return nil, err
 	}
-	headers, err := revealAll(v.Deployment.Headers, secrets)
+	headers, err := revealAll(v.Deployment.Headers, secrets.Reveal)
 	if err != nil {
 		return nil, err
 	}
 	o := deploy.Options{
 		LogDir: filepath.Join(rt.RunDir, "logs", name), StateDir: site.stateDir(),
 		ReadyTimeout: timeout, Headers: headers,
-		Reveal: secrets, Progress: func(s string) { rt.Emit(pipeline.Event{Text: s}) },
+		Reveal: secrets.Reveal, Progress: func(s string) { rt.Emit(pipeline.Event{Text: secrets.Redact(s)}) },
 	}
 	starter := site.Local
 	if v.Deployment.Endpoint != "" {
@@ -178,7 +213,7 @@ func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtim
 	if err != nil {
 		return nil, err
 	}
-	return &serving{Running: r}, nil
+	return &serving{Running: r, redact: secrets.Redact}, nil
 }
 
 func revealAll(headers map[string]string, secrets func(string) (string, error)) (map[string]string, error) {
@@ -193,21 +228,22 @@ func revealAll(headers map[string]string, secrets func(string) (string, error)) 
 	return out, nil
 }
 
-func (s *Site) stateDir() string { return filepath.Join(s.Results, ".store", "servers") }
+func (s *Site) stateDir() string { return filepath.Join(s.Results, storeDir, "servers") }
 
-// fileName makes a label fit for a folder's name.
+// fileName makes a label fit for a folder's name; different labels have
+// different names.
 func fileName(label string) string {
-	return strings.Map(func(r rune) rune {
+	label = strings.TrimPrefix(label, "mode=")
+	var b strings.Builder
+	for i, c := range []byte(label) {
 		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '.', r == '_', r == '=':
-			return r
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '=', c == '.' && i > 0:
+			b.WriteByte(c)
+		case c == ' ':
+			b.WriteByte(',')
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
 		}
-		return '_'
-	}, strings.ReplaceAll(strings.TrimPrefix(label, "mode="), " ", "_"))
-}
-
-// deploymentKey is equal for equal deployments.
-func deploymentKey(d deploy.Deployment) (string, error) {
-	data, err := json.Marshal(d)
-	return string(data), err
+	}
+	return b.String()
 }

@@ -246,7 +246,7 @@ func (s *Shown) verdicts(dir string, exp *specs.Experiment) {
 			if axesLabel(e.Axes) != p.Node || e.Path == "" {
 				continue
 			}
-			p.Facts, p.Verdict = e.Facts, "valid"
+			p.Facts, p.Notes, p.Verdict = e.Facts, e.Notes, "valid"
 			if v := judge(rules, e.Facts); !v.Usable {
 				p.Verdict = "not valid: " + v.Reason
 			}

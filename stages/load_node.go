@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"vbp/pipeline"
 	"vbp/specs"
 	"vbp/stages/collect"
 	"vbp/stages/deploy"
+	"vbp/stages/deploy/engine"
 	"vbp/stages/load"
 	"vbp/stages/load/arrivals"
 	"vbp/stages/load/workload"
@@ -23,15 +26,16 @@ import (
 // rules of validity, and the axes that other points have are not in it.
 type loadInput struct {
 	Deployment    deploy.Deployment `json:"deployment"`
-	Engine        string            `json:"engine"` // identity of the engine's program, where it can be known
+	Programs      string            `json:"programs"` // identity of engine and proxy, where they can be known
 	Host          string            `json:"host"`
 	Client        string            `json:"client"` // version of the load generator's protocol
+	Warmup        *warmupInput      `json:"warmup"`
+	SideBySide    bool              `json:"side_by_side"`
 	Workload      workloadInput     `json:"workload"`
 	QPS           float64           `json:"qps"`
 	Repeat        int               `json:"repeat"`
 	Timeout       string            `json:"timeout"`
 	Cooldown      string            `json:"cooldown"`
-	Warmup        int               `json:"warmup_requests"`
 	ServerMetrics string            `json:"server_metrics"`
 }
 
@@ -59,29 +63,21 @@ const (
 type loadWork struct {
 	source *workload.Source
 	slo    specs.SLO
+	redact func(string) string // of secrets that a server may repeat
 }
 
-func (b *builder) loadInput(p specs.Point, d deploy.Deployment, src *workload.Source) loadInput {
-	w := p.Config.Workload
-	in := loadInput{
-		Deployment: d, Engine: engineIdentity(d), Host: b.site.Host, Client: load.Protocol,
+func (b *builder) loadInput(p specs.Point, r resolved, src *workload.Source) loadInput {
+	w, s := p.Config.Workload, stagesOf(p.Config)
+	return loadInput{
+		Deployment: r.deployment, Programs: programs(r.deployment), Host: b.site.Host, Client: load.Protocol,
+		Warmup: r.warmup, SideBySide: r.sideBySide,
 		Workload: workloadInput{
 			Dataset: w.Dataset.Name, Digest: src.Digest(), API: w.API, Requests: w.Requests,
 			Arrivals: w.Arrivals, Burstiness: w.Burstiness, IgnoreEOS: w.IgnoreEOS, Body: w.Body, Seed: w.Seed,
 		},
 		QPS: p.QPS, Repeat: p.Repeat,
+		Timeout: s.load.Timeout.String(), Cooldown: s.load.Cooldown.String(), ServerMetrics: s.collect.ServerMetrics.String(),
 	}
-	for _, s := range p.Config.Stages {
-		switch {
-		case s.Load != nil:
-			in.Timeout, in.Cooldown = s.Load.Timeout.String(), s.Load.Cooldown.String()
-		case s.Warmup != nil:
-			in.Warmup = s.Warmup.Requests
-		case s.Collect != nil:
-			in.ServerMetrics = s.Collect.ServerMetrics.String()
-		}
-	}
-	return in
 }
 
 // work measures one point.
@@ -125,28 +121,59 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 		IgnoreEOS: in.Workload.IgnoreEOS, Body: in.Workload.Body, IDPrefix: rt.Attempt,
 		Abort: srv.Died(), AbortErr: srv.Err,
 	}, load.NewHTTP(), watch.observe)
-	srv.lastEnd = rt.Now()
-	metricNotes, metricsErr := metrics.finish(filepath.Join(rt.Dir, metricsFile))
+	srv.lastEnd, srv.points = rt.Now(), srv.points+1
+	notes = append(notes, metrics.end()...)
 	if err != nil {
 		return err
 	}
-	if metricsErr != nil {
-		return metricsErr
+	// The load ran to its end: whatever comes now, what was measured is kept,
+	// and the record says what was wrong.
+	healthy := srv.Check(ctx)
+	if healthy != nil {
+		notes = append(notes, fmt.Sprintf("after the load: %v", healthy))
 	}
-	notes = append(notes, metricNotes...)
-	if err := srv.Check(ctx); err != nil {
-		// The server died or stopped answering while it was measured.
-		return err
+	if err := metrics.write(filepath.Join(rt.Dir, metricsFile), table.Meta.Start); err != nil {
+		notes = append(notes, fmt.Sprintf("server metrics are not kept: %v", err))
 	}
-
-	table.Meta = w.meta(in, srv.Running, table.Meta)
-	table.Meta.Facts["cache_reset"] = boolFact(reset)
-	metrics.facts(table.Meta.Facts)
+	for i := range table.Error {
+		table.Error[i] = w.redact(table.Error[i])
+	}
+	for i := range notes {
+		notes[i] = w.redact(notes[i])
+	}
+	table.Meta = w.meta(in, srv, table.Meta)
+	if len(notes) > 0 {
+		table.Meta.Extra[notesKey] = strings.Join(notes, "\n")
+	}
+	f := table.Meta.Facts
+	f["cache_reset"], f["healthy_after"], f["order"] = boolFact(reset), boolFact(healthy == nil), float64(srv.points)
+	metrics.facts(f)
 	if err := collect.WriteSamples(filepath.Join(rt.Dir, samplesFile), table); err != nil {
 		return err
 	}
-	rt.Keep(pipeline.Record{Facts: table.Meta.Facts, Environment: srv.Environment(), Notes: notes})
+	rt.Keep(pipeline.Record{Facts: f, Environment: srv.Environment(), Notes: notes})
 	return nil
+}
+
+// simulatedName begins the versions that simulated engines report.
+var simulatedName, _, _ = strings.Cut(engine.Identity, "/")
+
+// notesKey is where a samples file keeps what is worth saying of its point,
+// one note a line.
+const notesKey = "notes"
+
+// facts that this package adds to load's.
+var facts = []load.Fact{
+	{Name: "cache_reset", Doc: "1 if the prefix caches of all instances were emptied before the point, else 0"},
+	{Name: "healthy_after", Doc: "1 if every process of the deployment was alive and healthy after the load, else 0"},
+	{Name: "order", Doc: "how many points its deployment had been loaded with, this one counted"},
+	{Name: "engine_late_mean_ms", Doc: "how late a simulated engine handed out the tokens of a step, on average, for the worst instance"},
+}
+
+// knownFact reports whether a rule may name a fact.
+func knownFact(name string) bool {
+	is := func(f load.Fact) bool { return f.Name == name }
+	return slices.ContainsFunc(facts, is) || slices.ContainsFunc(load.FactNames, is)
 }
 
 // meta completes what load knows of the point by what only the deployment and
@@ -161,6 +188,9 @@ func (w loadWork) meta(in loadInput, srv deploy.Running, m sample.Meta) sample.M
 	m.Model, m.Dataset, m.Host = srv.Endpoint().Model, in.Workload.Dataset, in.Host
 	m.Engine = env["engine_version"]
 	m.GPUs, m.Config = in.Deployment.GPUs(), configOf(in.Deployment)
+	if in.Deployment.Endpoint != "" && strings.HasPrefix(env["engine_version"], simulatedName+"/") {
+		m.Config["engine"] = "simulated" // nobody may take it for a measurement
+	}
 	if m.Extra == nil {
 		m.Extra = make(map[string]string)
 	}
@@ -199,66 +229,6 @@ func cooldown(ctx context.Context, rt *pipeline.Runtime, srv *serving, text stri
 		return nil
 	}
 }
-
-// metricsReader reads /metrics of every instance while a point is loaded.
-type metricsReader struct {
-	scraper *collect.Scraper
-	stop    context.CancelFunc
-	done    chan struct{}
-}
-
-// startMetrics begins to read, if the interval is not zero. finish must be
-// called.
-func startMetrics(ctx context.Context, rt *pipeline.Runtime, e deploy.Endpoint, interval string) *metricsReader {
-	every, err := time.ParseDuration(interval)
-	if err != nil || every <= 0 {
-		return nil
-	}
-	var instances []collect.Instance
-	for _, in := range e.Instances {
-		instances = append(instances, collect.Instance{Name: in.Name, Role: string(in.Role), URL: in.URL})
-	}
-	ctx, stop := context.WithCancel(ctx)
-	m := &metricsReader{scraper: collect.NewScraper(instances, every, rt.Now()), stop: stop, done: make(chan struct{})}
-	go func() {
-		defer close(m.done)
-		m.scraper.Run(ctx)
-	}()
-	return m
-}
-
-// finish reads once more, stops, and writes what was read.
-func (m *metricsReader) finish(path string) (notes []string, err error) {
-	if m == nil {
-		return nil, nil
-	}
-	m.stop()
-	<-m.done
-	if err := m.scraper.Write(path); err != nil {
-		return nil, fmt.Errorf("server metrics: %w", err)
-	}
-	return m.scraper.Warnings(), nil
-}
-
-// facts adds what the servers tell of how well they did their part.
-//
-// engine_late_mean_ms: how late a simulated engine handed out the tokens of a
-// step, on average, for the worst instance: of a machine too busy to simulate
-// at full pace the results say nothing about the engine that is simulated.
-func (m *metricsReader) facts(f map[string]float64) {
-	if m == nil {
-		return
-	}
-	sums, steps := m.scraper.Delta(lateness+"_sum"), m.scraper.Delta(lateness+"_count")
-	for instance, n := range steps {
-		if n > 0 {
-			f["engine_late_mean_ms"] = max(f["engine_late_mean_ms"], 1000*sums[instance]/n)
-		}
-	}
-}
-
-// lateness is the simulated engine's histogram of its own lateness, seconds.
-const lateness = "vbp:step_lateness_seconds"
 
 // judge is the verdict on a load point: it is recomputed from the stored facts
 // whenever it is asked for, and never part of a key.

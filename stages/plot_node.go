@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"vbp/pipeline"
 	"vbp/specs"
@@ -24,14 +25,13 @@ type plotInput struct {
 }
 
 type figureInput struct {
-	File   string   `json:"file"`
-	Kind   string   `json:"kind"`
-	Title  string   `json:"title"`
-	Only   string   `json:"only"`
-	PerGPU bool     `json:"per_gpu"`
-	Series []string `json:"series"`
-	Where  string   `json:"where"`
-	Xs     string   `json:"xs"`
+	File   string `json:"file"`
+	Kind   string `json:"kind"`
+	Title  string `json:"title"`
+	Only   string `json:"only"`
+	PerGPU bool   `json:"per_gpu"`
+	Where  string `json:"where"`
+	Xs     string `json:"xs"`
 	// Labels choose the one series of an attainment figure; none: the only
 	// series there is.
 	Labels map[string]string `json:"labels"`
@@ -40,7 +40,7 @@ type figureInput struct {
 func newFigureInput(f specs.Figure, labels map[string]string) figureInput {
 	return figureInput{
 		File: f.File, Kind: f.Kind, Title: f.Title, Only: f.Only, PerGPU: f.PerGPU,
-		Series: f.Series, Where: f.Where, Xs: f.Xs, Labels: labels,
+		Where: f.Where, Xs: f.Xs, Labels: labels,
 	}
 }
 
@@ -67,7 +67,7 @@ func drawing(a *analyze.Analysis, f figureInput) (render.Figure, error) {
 	if err != nil {
 		return render.Figure{}, err
 	}
-	o := plot.Options{Title: f.Title, Only: f.Only, Xs: f.Xs, PerGPU: f.PerGPU}
+	o := plot.Options{Title: f.Title, Only: f.Only, Xs: f.Xs, PerGPU: f.PerGPU, Footer: footnotes(a.Warnings)}
 	switch f.Kind {
 	case "attainment":
 		if len(chosen.Series) != 1 {
@@ -78,6 +78,15 @@ func drawing(a *analyze.Analysis, f figureInput) (render.Figure, error) {
 		return plot.Comparison(chosen, o)
 	}
 	return render.Figure{}, fmt.Errorf("kind %q is not known", f.Kind)
+}
+
+// footnotes is as many of an analysis's warnings as a figure has room for.
+func footnotes(warnings []string) []string {
+	const most = 3
+	if len(warnings) <= most {
+		return warnings
+	}
+	return append(slices.Clone(warnings[:most-1]), fmt.Sprintf("%d more notes are in the analysis.", len(warnings)-most+1))
 }
 
 // chooseSeries returns a with only the series that f's labels and where let
@@ -155,24 +164,44 @@ type series struct {
 	labels map[string]string
 }
 
-// series lists the curves of the sweep in its order.
-func (b *builder) series() []series {
+// series lists the curves of the sweep in its order, as far as axes tell them
+// apart.
+func (b *builder) series(axes []string) []series {
 	var out []series
 	seen := make(map[string]bool)
 	for _, p := range b.points {
-		s := series{label: seriesLabel(p.Axes), labels: make(map[string]string)}
+		own := slices.DeleteFunc(slices.Clone(p.Axes), func(a specs.AxisValue) bool {
+			return !a.Set || !slices.Contains(axes, a.Name)
+		})
+		s := series{label: pointLabel(own), labels: make(map[string]string)}
 		if seen[s.label] {
 			continue
 		}
 		seen[s.label] = true
-		for _, a := range p.Axes {
-			if a.Set && a.Name != "qps" && a.Name != "repeat" {
-				s.labels[a.Name] = a.Value
-			}
+		for _, a := range own {
+			s.labels[a.Name] = a.Value
 		}
 		out = append(out, s)
 	}
 	return out
+}
+
+// analysisFor returns the analysis that a figure draws: the plot stage's, or,
+// if the figure tells series apart by fewer axes, one like it that pools the
+// points of the others.
+func (b *builder) analysisFor(f specs.Figure, plot specs.Stage, analysis string) (string, error) {
+	fewer := func(a specs.AxisValue) bool {
+		return a.Name != "qps" && a.Name != "repeat" && !slices.Contains(f.Series, a.Name)
+	}
+	if len(b.points) == 0 || !slices.ContainsFunc(b.points[0].Axes, fewer) {
+		return analysis, nil
+	}
+	i := slices.IndexFunc(b.exp.Stages, func(s specs.Stage) bool { return s.Name == plot.Needs[0] })
+	id := analysis + " by " + strings.Join(f.Series, ", ")
+	if b.graph.Node(id) != nil {
+		return id, nil
+	}
+	return id, b.addAnalysis(id, "", b.exp.Stages[i], f.Series)
 }
 
 // addPlots adds a node for every figure of a plot stage: one that changes is
@@ -190,6 +219,10 @@ func (b *builder) addPlots(s specs.Stage, analysis string) error {
 		place = dir
 	}
 	for _, f := range b.exp.Figures {
+		analysis, err := b.analysisFor(f, s, analysis)
+		if err != nil {
+			return err
+		}
 		type one struct {
 			label  string
 			place  string
@@ -198,7 +231,7 @@ func (b *builder) addPlots(s specs.Stage, analysis string) error {
 		drawings := []one{{"", place, nil}}
 		if f.For == "mode" {
 			drawings = nil
-			all := b.series()
+			all := b.series(f.Series)
 			for _, s := range all {
 				d := one{" " + s.label, place, s.labels}
 				if len(all) > 1 {
@@ -219,7 +252,7 @@ func (b *builder) addPlots(s specs.Stage, analysis string) error {
 				ID: id, Stage: "plot", Kind: pipeline.Pure, Input: in,
 				Needs: []string{analysis}, Work: plotWork, Place: d.place,
 			}
-			if err := b.graph.Add(n); err != nil {
+			if err := b.addNode(n); err != nil {
 				return err
 			}
 			b.made[s.Name] = append(b.made[s.Name], made{id: id, mode: d.labels["mode"]})

@@ -7,11 +7,13 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"vbp/specs"
 	"vbp/stages/analyze"
 	"vbp/stages/collect"
+	"vbp/stages/plot/render"
 	"vbp/stages/sample"
 )
 
@@ -130,22 +132,30 @@ type Question struct {
 // Ask analyzes several folders together.
 func Ask(results []*Results, q Question) (*analyze.Analysis, error) {
 	p := analyze.Params{TTFT: q.TTFT, TPOT: q.TPOT, Target: q.Target, Scales: q.Scales, ScaleRate: q.ScaleRate, PerGPU: q.PerGPU}
-	slo, scales := specs.DefaultSLO(), specs.DefaultSLOScales()
 	var points []analyze.Point
 	var warnings []string
-	for i, r := range results {
+	own := objectivesOf(nil)
+	found := ""
+	for _, r := range results {
 		points = append(points, r.Points...)
 		for _, w := range r.Warnings {
 			warnings = append(warnings, r.Dir+": "+w)
 		}
-		if r.Spec == nil || i > 0 {
+		if r.Spec == nil {
 			continue
 		}
-		slo, scales = r.Spec.SLO, r.Spec.SLOScales
-		if math.IsNaN(p.ScaleRate) && r.Spec.ScaleRate != nil {
-			p.ScaleRate = *r.Spec.ScaleRate
+		its := objectivesOf(r.Spec)
+		switch {
+		case found == "":
+			own, found = its, r.Dir
+			if math.IsNaN(p.ScaleRate) && its.ScaleRate != nil {
+				p.ScaleRate = *its.ScaleRate
+			}
+		case its.SLO != own.SLO && (math.IsNaN(q.TTFT) || math.IsNaN(q.TPOT) || math.IsNaN(q.Target)):
+			warnings = append(warnings, fmt.Sprintf("%s was applied with other objectives; all are scored with those of %s (--ttft-slo, --tpot-slo and --atta-target choose)", r.Dir, found))
 		}
 	}
+	slo, scales := own.SLO, own.SLOScales
 	if math.IsNaN(p.TTFT) {
 		p.TTFT = seconds(slo.TTFT)
 	}
@@ -162,39 +172,59 @@ func Ask(results []*Results, q Question) (*analyze.Analysis, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.Warnings = append(warnings, a.Warnings...)
+	a.Warnings = slices.Concat(warnings, a.Warnings, observed(points))
 	return a, nil
 }
 
-// Draw writes the figures of an analysis into dir: an attainment figure for
-// each series, and a comparison if there are several.
-func Draw(a *analyze.Analysis, dir string, f specs.Figure, formats []string) ([]string, error) {
-	var files []string
-	one := newFigureInput(f, nil)
-	for _, s := range a.Series {
-		one.File, one.Kind, one.Labels = "vllm_benchmark_plots", "attainment", s.Labels
-		fig, err := drawing(a, one)
-		if err != nil {
-			return files, err
+// objectivesOf is what a run was analyzed with; without a spec, the defaults.
+func objectivesOf(exp *specs.Experiment) specs.AnalyzeStage {
+	if exp != nil {
+		for _, s := range exp.Stages {
+			if s.Name == "analyze" {
+				return *s.Analyze
+			}
 		}
+	}
+	return specs.AnalyzeStage{SLO: specs.DefaultSLO(), SLOScales: specs.DefaultSLOScales()}
+}
+
+// Draw writes the figures of an analysis into dir: a comparison if there are
+// several series, and an attainment figure for each. Nothing is written unless
+// all can be drawn.
+func Draw(a *analyze.Analysis, dir string, f specs.Figure, formats []string) ([]string, error) {
+	type page struct {
+		dir, name string
+		figure    render.Figure
+	}
+	var pages []page
+	draw := func(dir, name, kind string, labels map[string]string) error {
+		in := newFigureInput(f, labels)
+		in.File, in.Kind = name, kind
+		fig, err := drawing(a, in)
+		pages = append(pages, page{dir, name, fig})
+		return err
+	}
+	if len(a.Series) > 1 {
+		if err := draw(dir, "vllm_comparison_plots", "comparison", nil); err != nil {
+			return nil, err
+		}
+	}
+	for _, s := range a.Series {
 		to := dir
 		if len(a.Series) > 1 {
 			to = filepath.Join(dir, fileName(s.Name))
 		}
-		made, err := writeFigure(to, one.File, fig, formats)
+		if err := draw(to, "vllm_benchmark_plots", "attainment", s.Labels); err != nil {
+			return nil, err
+		}
+	}
+	var files []string
+	for _, p := range pages {
+		made, err := writeFigure(p.dir, p.name, p.figure, formats)
 		files = append(files, made...)
 		if err != nil {
 			return files, err
 		}
 	}
-	if len(a.Series) < 2 {
-		return files, nil
-	}
-	one.File, one.Kind, one.Labels = "vllm_comparison_plots", "comparison", nil
-	fig, err := drawing(a, one)
-	if err != nil {
-		return files, err
-	}
-	made, err := writeFigure(dir, one.File, fig, formats)
-	return append(files, made...), err
+	return files, nil
 }

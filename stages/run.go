@@ -42,26 +42,41 @@ type Applied struct {
 	Report *pipeline.Report // nil if nothing was to be done
 }
 
-// Usable counts measured points with at least one answered request, and
-// Lost the points and other nodes that have no usable result.
-func (a *Applied) Usable() (usable, lost int) {
+// Tally is what came out of an apply.
+type Tally struct {
+	Usable    int // points with at least one answered request
+	Lost      int // points without
+	Invalid   int // of Usable: points that broke a rule of valid
+	LostSteps int // other nodes that failed by themselves
+}
+
+// Tally counts what came out.
+func (a *Applied) Tally() Tally {
+	var t Tally
 	if a.Report == nil {
-		return a.planned(), 0
+		t.Usable = a.planned()
+		return t
 	}
 	for _, r := range a.Report.Results {
 		switch {
-		case r.State == pipeline.StateFailed || r.State == pipeline.StateSkipped:
-			lost++
 		case r.Node.Kind == pipeline.Measurement && r.Artefact != nil:
 			rec, err := pipeline.RecordOf(r.Artefact)
-			if err != nil || rec.Facts["failed"] >= rec.Facts["sent"] {
-				lost++
-			} else {
-				usable++
+			switch {
+			case err != nil || rec.Facts["failed"] >= rec.Facts["sent"]:
+				t.Lost++
+			case !r.Verdict.Usable:
+				t.Invalid++
+				t.Usable++
+			default:
+				t.Usable++
 			}
+		case r.Node.Kind == pipeline.Measurement:
+			t.Lost++
+		case r.State == pipeline.StateFailed:
+			t.LostSteps++
 		}
 	}
-	return usable, lost
+	return t
 }
 
 func (a *Applied) planned() int {
@@ -83,6 +98,14 @@ type Locked struct {
 func (l *Locked) Error() string {
 	return fmt.Sprintf("%s is being applied by %s; wait for it to end, or stop it", l.Name, l.Holder)
 }
+
+// BadPlan is the error of a spec that asks for what cannot be done.
+type BadPlan struct{ Err error }
+
+func (b *BadPlan) Error() string { return b.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (b *BadPlan) Unwrap() error { return b.Err }
 
 // PlanOf says what Apply would do, without doing or writing anything.
 func PlanOf(ctx context.Context, exp *specs.Experiment, site *Site, checkEnvironment bool) (*pipeline.Plan, error) {
@@ -133,11 +156,27 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 
 	g, err := Build(exp, site)
 	if err != nil {
-		return nil, err
+		return nil, &BadPlan{err}
 	}
 	p, err := plan(ctx, g, store, exp, site, o.CheckEnvironment)
 	if err != nil {
 		return nil, err
+	}
+	if measures(p) {
+		host, err := lockHost(ctx, "apply "+exp.Name, o.Notice)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, host.Release()) }()
+		// What was waited for may have measured the same.
+		if p, err = plan(ctx, g, store, exp, site, o.CheckEnvironment); err != nil {
+			return nil, err
+		}
+	}
+	if p.Todo() > 0 {
+		if err := exp.CheckSecrets(); err != nil {
+			return nil, &BadPlan{err}
+		}
 	}
 	a = &Applied{Plan: p}
 	base := filepath.Join(site.Results, fileName(exp.Name))
@@ -190,13 +229,13 @@ const (
 )
 
 func (a *Applied) state() string {
-	usable, lost := a.Usable()
+	t := a.Tally()
 	switch {
 	case a.Report != nil && a.Report.Interrupted:
 		return RunInterrupted
-	case usable == 0:
+	case t.Usable == 0:
 		return RunEmpty
-	case lost > 0:
+	case t.Lost+t.LostSteps > 0:
 		return RunPartial
 	}
 	return RunComplete

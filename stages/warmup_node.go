@@ -23,22 +23,30 @@ type warmupInput struct {
 	Instances int            `json:"instances"`
 }
 
-// addWarmup adds the effect that warms the deployment of node service up.
-func (b *builder) addWarmup(label, service string, p specs.Point, d deploy.Deployment, s settings) (string, error) {
+// newWarmupInput is the warm-up of a point's deployment; nil if there is none.
+func newWarmupInput(p specs.Point, d deploy.Deployment, s settings) *warmupInput {
+	if s.warmup.Requests == 0 {
+		return nil
+	}
 	w := p.Config.Workload
-	in, err := pipeline.NewInput(warmupInput{
+	return &warmupInput{
 		Requests: s.warmup.Requests, API: w.API, IgnoreEOS: w.IgnoreEOS, Body: w.Body,
 		Timeout: s.load.Timeout.String(), Seed: w.Seed, Instances: instances(d),
-	})
+	}
+}
+
+// addWarmup adds the effect that warms the deployment of node service up.
+func (b *builder) addWarmup(label, service, mode string, in warmupInput) (string, error) {
+	raw, err := pipeline.NewInput(in)
 	if err != nil {
 		return "", err
 	}
 	n := &pipeline.Node{
-		ID: "warmup " + label, Stage: "warmup", Kind: pipeline.Effect, Input: in,
+		ID: "warmup " + label, Stage: "warmup", Kind: pipeline.Effect, Input: raw,
 		Needs: []string{service}, Work: warmupWork,
 	}
-	b.made["warmup"] = append(b.made["warmup"], made{id: n.ID, mode: p.Mode})
-	return n.ID, b.graph.Add(n)
+	b.made["warmup"] = append(b.made["warmup"], made{id: n.ID, mode: mode})
+	return n.ID, b.addNode(n)
 }
 
 // instances is how many requests it takes to reach every instance.

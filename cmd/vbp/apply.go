@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,47 +55,55 @@ func runApply(cmd *cobra.Command, f *specFlags, file string, asJSON, quiet, chec
 	}
 	p := newProgress(stderr, quiet)
 	a, err := stages.Apply(ctx, exp, site, stages.ApplyOptions{
-		CheckEnvironment: check, Command: strings.Join(os.Args, " "), Emit: p.event, OnPlan: p.plan, Notice: p.notice,
+		CheckEnvironment: check, Command: "vbp " + strings.Join(os.Args[1:], " "), Emit: p.event, OnPlan: p.plan, Notice: p.notice,
 	})
 	p.end()
 	if err != nil {
-		if a == nil || a.Report == nil {
+		var plan *stages.BadPlan
+		var locked *stages.Locked
+		if errors.As(err, &plan) || errors.As(err, &locked) {
 			return bad(err)
 		}
 		return err
 	}
-	return reportApply(ctx.Err() != nil, a, asJSON, stdout, stderr)
+	return reportApply(a, asJSON, stdout, stderr)
 }
 
 // reportApply tells what came out, and ends with the exit code of it.
-func reportApply(interrupted bool, a *stages.Applied, asJSON bool, stdout, stderr io.Writer) error {
+func reportApply(a *stages.Applied, asJSON bool, stdout, stderr io.Writer) error {
 	for _, w := range failures(a.Report) {
 		fmt.Fprintf(stderr, "vbp: %s\n", w)
 	}
-	if interrupted {
-		fmt.Fprintf(stderr, "vbp: interrupted; finished points are kept in %s, and the same command goes on from there\n", a.RunDir)
+	if a.Report != nil && a.Report.Interrupted {
+		fmt.Fprintln(stderr, "vbp: interrupted; finished points are kept, and the same command goes on from there")
 		return exitError{code: exitInterrupted}
 	}
 	analysis, err := stages.ReadAnalysis(a.RunDir)
-	if err == nil {
-		if asJSON {
-			err = analysis.WriteJSON(stdout)
-		} else {
-			err = printAnalysis(stdout, analysis)
-		}
-		if err != nil {
-			return err
-		}
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // not reached; what failed is told
+	case err != nil:
+		return err
+	case asJSON:
+		err = analysis.WriteJSON(stdout)
+	default:
+		err = printAnalysis(stdout, analysis)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	if !asJSON {
 		printWhere(stdout, a)
 	}
-	usable, lost := a.Usable()
+	t := a.Tally()
+	if t.Invalid > 0 {
+		fmt.Fprintf(stderr, "vbp: %d of %d points are not valid (see the table); they are shown, and the same command measures them again\n", t.Invalid, t.Usable+t.Lost)
+	}
 	switch {
-	case usable == 0:
-		return exitError{exitNothing, fmt.Errorf("no point has a usable result; the servers' logs are in %s/logs", a.RunDir)}
-	case lost > 0:
-		return exitError{exitPartial, fmt.Errorf("partial: %d of the points or steps have no usable result; the same command tries them again", lost)}
+	case t.Usable == 0:
+		return exitError{exitNothing, fmt.Errorf("no point has a usable result; the logs of servers that were started are in %s", filepath.Join(a.RunDir, "logs"))}
+	case t.Lost+t.LostSteps > 0:
+		return exitError{exitPartial, fmt.Errorf("partial: %d of %d points have no usable result, %d other steps failed; the same command tries them again",
+			t.Lost, t.Usable+t.Lost, t.LostSteps)}
 	}
 	return nil
 }
@@ -120,7 +131,10 @@ func failures(r *pipeline.Report) []string {
 
 func printWhere(w io.Writer, a *stages.Applied) {
 	if !a.New {
-		fmt.Fprintf(w, "Nothing to do: every result is reused.\n")
+		fmt.Fprintln(w, "Nothing to do: every result is reused.")
+		if a.Plan.Unchecked() {
+			fmt.Fprintln(w, uncheckedText)
+		}
 	}
 	for _, f := range stages.Figures(a) {
 		fmt.Fprintf(w, "figure   %s\n", f)

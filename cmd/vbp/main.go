@@ -21,7 +21,7 @@ func main() {
 	// The first signal cancels the context: servers are stopped and what was
 	// measured is kept. A second one ends vbp at once; the guardians then end
 	// the servers.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }

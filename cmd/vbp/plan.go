@@ -55,6 +55,8 @@ that already runs (endpoint) is asked at once.`,
 	return cmd
 }
 
+const uncheckedText = "Measurements are reused without a look at the servers' present environment; --check-environment deploys to look"
+
 func printPlan(w io.Writer, p *pipeline.Plan) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, d := range p.Decisions {
@@ -65,7 +67,7 @@ func printPlan(w io.Writer, p *pipeline.Plan) error {
 	}
 	text := planSummary(p)
 	if p.Unchecked() {
-		text += "\nSome measurements are reused without a look at the servers' present environment; --check-environment deploys to look"
+		text += "\n" + uncheckedText
 	}
 	_, err := fmt.Fprintln(w, text)
 	return err

@@ -61,8 +61,8 @@ func (q *questionFlags) check(cmd *cobra.Command) (stages.Question, error) {
 			return out, usageError{fmt.Errorf("--%s must be a number above 0, not %v", name, v)}
 		}
 	}
-	if q.target > 100 {
-		return out, usageError{fmt.Errorf("--atta-target is in percent and cannot be over 100, not %v", q.target)}
+	if q.target > 100 || q.target < 1 {
+		return out, usageError{fmt.Errorf("--atta-target is in percent, from 1 to 100, not %v", q.target)}
 	}
 	for _, text := range q.scales {
 		s, err := strconv.ParseFloat(strings.TrimSpace(text), 64)

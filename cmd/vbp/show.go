@@ -71,6 +71,11 @@ func printShown(w io.Writer, s *stages.Shown) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
+	for _, p := range s.Points {
+		for _, n := range p.Notes {
+			fmt.Fprintf(w, "note     %s: %s\n", p.Node, n)
+		}
+	}
 	if s.Analysis == nil {
 		return nil
 	}

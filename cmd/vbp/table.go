@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -42,7 +43,7 @@ func printSeries(w io.Writer, a *analyze.Analysis, s analyze.Series) error {
 	for _, r := range s.Rates {
 		verdict := "valid"
 		if !r.Valid {
-			verdict = "invalid: " + r.Reason
+			verdict = "not valid: " + r.Reason
 		}
 		if r.Repeats > 1 {
 			verdict += fmt.Sprintf(" (%d repeats)", r.Repeats)
@@ -63,15 +64,20 @@ func capacityText(s analyze.Series, unit string) string {
 	c := s.Capacity.Both
 	text := "none: attainment never reaches the target"
 	switch {
+	case len(s.Rates) == 0:
+		return "not known: no point could be measured"
 	case c.Bound == analyze.Exact && c.Value != nil:
-		text = number(round(*c.Value, 3)) + " " + unit
+		text = figures(*c.Value) + " " + unit
 	case c.Bound == analyze.AtLeast && c.Value != nil:
-		text = "at least " + number(round(*c.Value, 3)) + " " + unit + ", the last rate of the sweep"
+		text = "at least " + figures(*c.Value) + " " + unit + ", the last rate that was measured"
+	}
+	if slices.ContainsFunc(s.Rates, func(r analyze.Rate) bool { return !r.Valid }) {
+		text += ", as far as points that are not valid can tell"
 	}
 	if marks := s.Crossings.Rate.Both; len(marks) > 1 {
 		var all []string
 		for _, m := range marks {
-			all = append(all, number(round(m, 3)))
+			all = append(all, figures(m))
 		}
 		text += " (the curve crosses the target at " + strings.Join(all, ", ") + ")"
 	}
@@ -95,6 +101,16 @@ func millis(s *float64) string {
 		return "-"
 	}
 	return strconv.FormatFloat(*s*1000, 'f', 1, 64)
+}
+
+// figures prints three significant digits: more than the samples behind an
+// interpolated rate can tell.
+func figures(x float64) string {
+	r, err := strconv.ParseFloat(strconv.FormatFloat(x, 'g', 3, 64), 64)
+	if err != nil {
+		return number(x)
+	}
+	return number(r)
 }
 
 func number(x float64) string { return strconv.FormatFloat(round(x, 6), 'f', -1, 64) }

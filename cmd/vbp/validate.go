@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,8 +41,8 @@ that cannot be read and engines that cannot be deployed are found too.`,
 			if err != nil {
 				return bad(err)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d modes, %d points of %d requests, %d nodes\n",
-				args[0], len(exp.Sweep.Modes), len(points), exp.Workload.Requests, len(g.Nodes))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: modes %s; %d load points; %d steps in all\n",
+				args[0], strings.Join(exp.Sweep.Modes, ", "), len(points), len(g.Nodes))
 			return err
 		},
 	}

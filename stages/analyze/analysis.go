@@ -35,6 +35,7 @@ type Params struct {
 	Scales    []float64 // SLO scales to score, above 0, in any order
 	ScaleRate float64   // rate of the scale panel, in the unit of Rate.QPS; NaN: the median common rate, the lower if even
 	PerGPU    bool      // x is rate / GPUs
+	Series    []string  // axes that tell series apart; nil: all but qps and repeat. Points that differ in others only pool as repeats
 }
 
 // Analysis is the whole answer. Shares are in [0, 1]; an absent number is
@@ -57,11 +58,12 @@ type SLO struct {
 
 // Series is one combination of all axes but qps and repeat.
 type Series struct {
-	Name      string            `json:"name"`   // values of the labels in which series differ, joined by ", "
-	Labels    map[string]string `json:"labels"` // axis -> value; an axis that does not apply is left out
-	GPUs      int               `json:"gpus"`   // accelerators; 0 if not known
-	Config    Config            `json:"config"` // of all its points; values that differ are joined by " | "
-	Rates     []Rate            `json:"rates"`  // in order of rate
+	Name      string            `json:"name"`              // values of the labels in which series differ, joined by ", "
+	Labels    map[string]string `json:"labels"`            // axis -> value; an axis that does not apply is left out
+	GPUs      int               `json:"gpus,omitempty"`    // accelerators; 0, and left out, if not known
+	Config    Config            `json:"config"`            // of all its points; values that differ are joined by " | "
+	Rates     []Rate            `json:"rates"`             // in order of rate
+	Missing   []float64         `json:"missing,omitempty"` // rates of the sweep at which nothing could be measured, ascending
 	Scales    Scales            `json:"scales"`
 	Crossings Crossings         `json:"crossings"`
 	Capacity  Capacities        `json:"capacity"`

@@ -31,7 +31,7 @@ func Analyze(points []Point, p Params) (*Analysis, error) {
 		PerGPU: p.PerGPU,
 		Series: []Series{},
 	}
-	all, warnings := groups(points)
+	all, warnings := groups(points, p.Series)
 	a.Warnings = warnings
 
 	curves := make([]*curve, 0, len(all))

@@ -1,7 +1,27 @@
 package analyze
 
-// vertex is one point of a curve: attainment y at x.
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// vertex is one point of a curve: attainment y at x; NaN where nothing could
+// be measured, which is a gap.
 type vertex struct{ x, y float64 }
+
+// withGaps puts a gap into an ascending curve at each x of missing: nothing
+// may be interpolated across it.
+func withGaps(curve []vertex, missing []float64) []vertex {
+	if len(curve) == 0 {
+		return nil
+	}
+	for _, x := range missing {
+		curve = append(curve, vertex{x, math.NaN()})
+	}
+	slices.SortStableFunc(curve, func(a, b vertex) int { return cmp.Compare(a.x, b.x) })
+	return curve
+}
 
 // crossings returns every x at which the curve passes the target, in x order.
 // The points must be in x order. A segment crosses if exactly one of its ends
@@ -12,7 +32,7 @@ func crossings(curve []vertex, target float64) []float64 {
 	marks := []float64{}
 	for i := 1; i < len(curve); i++ {
 		a, b := curve[i-1], curve[i]
-		if (a.y < target) == (b.y < target) {
+		if math.IsNaN(a.y) || math.IsNaN(b.y) || (a.y < target) == (b.y < target) {
 			continue
 		}
 		if x := interpolate(a, b, target); len(marks) == 0 || marks[len(marks)-1] != x {
@@ -25,17 +45,23 @@ func crossings(curve []vertex, target float64) []float64 {
 // capacity is the largest x at which the curve passes the target downwards.
 //
 // A curve that reaches the target and never falls below it afterwards carries
-// at least its last rate (so does one that starts below and rises for good);
-// one that never reaches it has none. A curve that falls and rises again at
+// at least its last rate (so does one that starts below and rises for good),
+// and so does one that falls in a gap, where it cannot be seen: at least its
+// last rate before. One that never reaches the target has none. A curve that falls and rises again at
 // its end has the capacity of its last fall: that it recovers says that some
 // point is noise, and load beyond a measured miss is not promised. The second
 // result tells of this case.
 func capacity(curve []vertex, target float64) (c Capacity, recovers bool) {
 	c.Bound = None
+	last, below := math.NaN(), false // the last x on or above the target; whether something below came after it
 	for i, v := range curve {
-		if v.y < target {
+		if math.IsNaN(v.y) {
 			continue
 		}
+		if below = v.y < target; below {
+			continue
+		}
+		last = v.x
 		if c.Bound == None { // reached; holds until it falls
 			c.Bound = AtLeast
 		}
@@ -45,10 +71,9 @@ func capacity(curve []vertex, target float64) (c Capacity, recovers bool) {
 		}
 	}
 	if c.Bound == AtLeast {
-		x := curve[len(curve)-1].x
-		c.Value = &x
+		c.Value = &last
 	}
-	return c, c.Bound == Exact && curve[len(curve)-1].y >= target
+	return c, c.Bound == Exact && !below
 }
 
 // interpolate is the x of the straight line from a to b at y, which lies

@@ -11,6 +11,7 @@ import (
 
 // curve is a series being made: its rates, and the sorted samples behind each.
 type curve struct {
+	missing  []float64 // x of the rates that were left out
 	group    *group
 	rates    []Rate
 	scored   []*scored // the samples pooled in rates[i]
@@ -60,6 +61,7 @@ func (c *curve) add(r rates, x float64) {
 	rate.Reason = strings.Join(slices.Compact(reasons), "; ")
 	if all.empty() {
 		c.warn("rate %s is left out: nothing was sent (%s)", number(x), rate.Reason)
+		c.missing = append(c.missing, x)
 		return
 	}
 	pooled := valid
@@ -146,7 +148,7 @@ func (c *curve) xs() []float64 {
 func (c *curve) series(at float64, p Params) Series {
 	s := Series{
 		Name: c.group.name, Labels: c.group.labels, GPUs: c.group.gpus, Config: c.group.config,
-		Rates: c.rates, Scales: Scales{Points: []ScalePoint{}},
+		Rates: c.rates, Missing: c.missing, Scales: Scales{Points: []ScalePoint{}},
 	}
 	i := slices.IndexFunc(c.rates, func(r Rate) bool { return same(r.QPS, at) })
 	switch {
@@ -165,7 +167,7 @@ func (c *curve) series(at float64, p Params) Series {
 	}
 
 	byRate := func(y func(Shares) float64) []vertex {
-		return vertices(s.Rates, func(r Rate) vertex { return vertex{r.QPS, y(r.Shares)} })
+		return withGaps(vertices(s.Rates, func(r Rate) vertex { return vertex{r.QPS, y(r.Shares)} }), c.missing)
 	}
 	byScale := func(y func(Shares) float64) []vertex {
 		return vertices(s.Scales.Points, func(q ScalePoint) vertex { return vertex{q.Scale, y(q.Shares)} })

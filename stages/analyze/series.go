@@ -18,12 +18,18 @@ type group struct {
 	points []Point
 }
 
-// reserved are the axes along which a curve runs or repeats; all others tell
-// series apart.
-func reserved(axis string) bool { return axis == "qps" || axis == "repeat" }
+// tells reports whether an axis tells series apart: of those named, or, if
+// none are, of all but the axes along which a curve runs or repeats.
+func tells(axis string, named []string) bool {
+	if axis == "qps" || axis == "repeat" {
+		return false
+	}
+	return named == nil || slices.Contains(named, axis)
+}
 
 // groups sorts points into series, in the order in which they first appear.
-func groups(points []Point) ([]*group, []string) {
+// axes are those that tell series apart; nil: all.
+func groups(points []Point, axes []string) ([]*group, []string) {
 	var all []*group
 	var warnings []string
 	known := map[string]*group{}
@@ -31,7 +37,7 @@ func groups(points []Point) ([]*group, []string) {
 		id := ""
 		labels := map[string]string{}
 		for _, a := range p.Table.Meta.Axes {
-			if !reserved(a.Name) && a.Set {
+			if tells(a.Name, axes) && a.Set {
 				id += strconv.Quote(a.Name) + "=" + strconv.Quote(a.Value) + ","
 				labels[a.Name] = a.Value
 			}
@@ -44,22 +50,22 @@ func groups(points []Point) ([]*group, []string) {
 		}
 		g.points = append(g.points, p)
 	}
-	name(all)
+	name(all, axes)
 	for _, g := range all {
 		warnings = append(warnings, g.describe()...)
 	}
 	return all, warnings
 }
 
-// name names each series by the values of the labels in which series differ,
-// in the order of the run's axes. If they differ in none, there is one series
+// name names each series by the labels in which series differ, in the order of
+// the run's axes: "nixl, burstiness=0.5". If they differ in none, there is one series
 // and its mode names it. Should two get one name, labels are written in full.
-func name(all []*group) {
+func name(all []*group, named []string) {
 	var axes []string
 	for _, g := range all {
 		for _, p := range g.points {
 			for _, a := range p.Table.Meta.Axes {
-				if !reserved(a.Name) && !slices.Contains(axes, a.Name) {
+				if tells(a.Name, named) && !slices.Contains(axes, a.Name) {
 					axes = append(axes, a.Name)
 				}
 			}
@@ -92,7 +98,7 @@ func name(all []*group) {
 	}
 	seen := map[string]bool{}
 	for _, g := range all {
-		g.name = join(g, func(_, v string) string { return v })
+		g.name = join(g, short)
 		seen[g.name] = true
 	}
 	if len(seen) < len(all) {
@@ -100,6 +106,15 @@ func name(all []*group) {
 			g.name = join(g, func(axis, v string) string { return axis + "=" + v })
 		}
 	}
+}
+
+// short writes a label as people speak of it: a mode by its name, any other
+// axis by the last part of its path.
+func short(axis, value string) string {
+	if axis == "mode" {
+		return value
+	}
+	return axis[strings.LastIndex(axis, ".")+1:] + "=" + value
 }
 
 // describe merges GPUs and configuration of the group's points.

@@ -21,6 +21,8 @@ type Instance struct {
 	Name string // "prefill-0"
 	Role string // server, prefill, decode, proxy
 	URL  string // without /metrics
+
+	Headers map[string]string // sent with every request, for servers that ask for a key
 }
 
 // scrapeTimeout bounds one request: metrics that take longer than this say
@@ -59,8 +61,9 @@ type scrapeCount struct {
 	first        error
 }
 
-// NewScraper returns a Scraper of instances whose times count from start, the
-// start of the point. Interval must be above 0.
+// NewScraper returns a Scraper of instances whose times count from start;
+// Rebase, once Run has returned, lets them count from the start of the point.
+// Interval must be above 0.
 func NewScraper(instances []Instance, interval time.Duration, start time.Time) *Scraper {
 	return &Scraper{
 		instances: instances, interval: interval, start: start,
@@ -69,6 +72,18 @@ func NewScraper(instances []Instance, interval time.Duration, start time.Time) *
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}},
 		counts: make([]scrapeCount, len(instances)),
 	}
+}
+
+// Rebase lets times count from start, Unix ns: that of the samples, which is
+// known once the load is done. What was scraped before it has negative times.
+func (s *Scraper) Rebase(start int64) {
+	shift := s.start.UnixNano() - start
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.rows {
+		s.rows[i].at += shift
+	}
+	s.start = time.Unix(0, start)
 }
 
 // Run scrapes every instance at once, then at each interval, and once more
@@ -124,6 +139,9 @@ func (s *Scraper) ask(ctx context.Context, i int) ([]metricRow, error) {
 	if err != nil {
 		return nil, err
 	}
+	for name, value := range s.instances[i].Headers {
+		request.Header.Set(name, value)
+	}
 	at := time.Since(s.start).Nanoseconds()
 	response, err := s.client.Do(request)
 	if err != nil {
@@ -140,7 +158,7 @@ func (s *Scraper) ask(ctx context.Context, i int) ([]metricRow, error) {
 	}
 	var rows []metricRow
 	for _, family := range families {
-		if recorded(family.GetName()) {
+		if recorded(family.GetName(), s.instances[i].Role) {
 			rows = append(rows, flatten(at, i, family)...)
 		}
 	}
@@ -153,9 +171,13 @@ func (s *Scraper) ask(ctx context.Context, i int) ([]metricRow, error) {
 	return rows, nil
 }
 
-// recorded tells which families are kept: the engine's, vbp's own, and those
-// of the process. The others describe the server's Python or Go runtime.
-func recorded(family string) bool {
+// recorded tells which families of an instance are kept: the engine's, vbp's
+// own, and those of the process. The others describe the server's Python or Go
+// runtime. A proxy repeats its engines' metrics, which are scraped from them.
+func recorded(family, role string) bool {
+	if role == "proxy" && strings.HasPrefix(family, "v") {
+		return strings.HasPrefix(family, "vbp_proxy_")
+	}
 	return strings.HasPrefix(family, "vllm:") || strings.HasPrefix(family, "vbp_") || strings.HasPrefix(family, "vbp:") || strings.HasPrefix(family, "process_")
 }
 

@@ -121,6 +121,19 @@ func (f *vllmFile) check() error {
 			return fmt.Errorf("output_lens[%d] is %d: a count cannot be below 0", i, v)
 		}
 	}
+	for i, gaps := range f.ITLs {
+		for j, v := range gaps {
+			if v < 0 {
+				return fmt.Errorf("itls[%d][%d] is %v: a time cannot be below 0", i, j, v)
+			}
+		}
+	}
+	for i, v := range f.Latencies {
+		// A failed request may have a TTFT and no latency.
+		if v != nil && *v < f.TTFTs[i] && (f.OutputLens == nil || f.OutputLens[i] > 0) && (f.Errors == nil || f.Errors[i] == "") {
+			return fmt.Errorf("latencies[%d] is %v, below ttfts[%d], %v: an answer cannot end before it begins", i, *v, i, f.TTFTs[i])
+		}
+	}
 	for i, v := range f.TPOTs {
 		if v != nil && *v < 0 {
 			return fmt.Errorf("tpots[%d] is %v: a time cannot be below 0", i, *v)
@@ -156,7 +169,7 @@ func (f *vllmFile) row(i int, epoch float64) sample.Outcome {
 		o.TTFT = ttft
 	}
 	latency := math.NaN()
-	if f.ITLs != nil {
+	if f.ITLs != nil && (len(f.ITLs[i]) > 0 || o.OutputTokens <= 1) { // no gaps, many tokens: not known
 		latency = ttft
 		sum := 0.0
 		for _, gap := range f.ITLs[i] {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,6 +37,7 @@ type answer struct {
 	end            int64  // when the last token or finish reason came
 	last           int64  // when the last token came
 	seen, finished uint64 // choices by index, one bit each; indexes from 63 share one
+	all            *track // of every event with a choice, once one had no text
 	stream         bool   // the header says that this is an event stream
 	kind           string // Content-Type
 	excerpt        []byte // begin of a body in which no event has been found
@@ -123,6 +125,8 @@ func (a *answer) event(data []byte, at int64) error {
 	if same, text := a.plain.match(data); same && !a.scan.isError {
 		if text {
 			a.token(at)
+		} else {
+			a.textless(at)
 		}
 		return nil
 	}
@@ -167,6 +171,8 @@ func (a *answer) event(data []byte, at int64) error {
 	if c.carries() {
 		a.token(at)
 		a.plain.learn(data, &c)
+	} else if c.steps() {
+		a.textless(at)
 	}
 	return nil
 }
@@ -185,11 +191,57 @@ func (a *answer) token(at int64) {
 	if o.Events == 0 {
 		o.FirstToken = at
 	} else {
-		// Rounded to microseconds; a gap of more than 35 minutes is cut.
-		o.Gaps = append(o.Gaps, int32(min((at-a.last+500)/1000, math.MaxInt32)))
+		o.Gaps = append(o.Gaps, gap(a.last, at))
 	}
 	o.Events++
 	o.LastToken, a.last, a.end = at, at, at
+	if a.all != nil {
+		a.all.add(at)
+	}
+}
+
+// track is the instants of a kind of events.
+type track struct {
+	first, last int64
+	events      int64
+	gaps        []int32
+}
+
+func (t *track) add(at int64) {
+	if t.events == 0 {
+		t.first = at
+	} else {
+		t.gaps = append(t.gaps, gap(t.last, at))
+	}
+	t.events++
+	t.last = at
+}
+
+// gap is the time between two events in microseconds, rounded; one of more
+// than 35 minutes is cut.
+func gap(from, to int64) int32 { return int32(min((to-from+500)/1000, math.MaxInt32)) }
+
+// textless notes an event with a choice but no text: perhaps a token that has
+// none (an end of sequence, half of a character), perhaps nothing. Usage
+// tells, at the end.
+func (a *answer) textless(at int64) {
+	if a.all == nil {
+		a.all = &track{a.out.FirstToken, a.last, a.out.Events, slices.Clone(a.out.Gaps)}
+	}
+	a.all.add(at)
+}
+
+// tokensWithoutText takes the events without text for tokens if usage counts
+// exactly one token for each event with a choice, or if no event had text. In
+// any other case they may be a server's opening or closing words, and would
+// make TTFT too short or TPOT too long.
+func (a *answer) tokensWithoutText() {
+	o, t := &a.out, a.all
+	if t == nil || o.OutputTokens <= o.Events || o.Events > 0 && t.events != o.OutputTokens {
+		return
+	}
+	o.FirstToken, o.LastToken, o.Events, o.Gaps = t.first, t.last, t.events, t.gaps
+	a.end = max(a.end, t.last)
 }
 
 // closed ends an answer whose body ended: cleanly if err is nil, else by a
@@ -234,11 +286,16 @@ func (a *answer) complete() {
 		a.fail(sample.Truncated, "the stream ended after %d events with tokens without a finish_reason", a.out.Events)
 		return
 	}
-	a.settled = true
+	a.tokensWithoutText()
 	o := &a.out
+	if o.Events == 0 {
+		a.fail(sample.StreamError, "the answer finished without a token (finish_reason %s)", o.Finish)
+		return
+	}
+	a.settled = true
 	o.Outcome = sample.OK
 	o.E2E = float64(a.end-o.Sent) / 1e9
-	if o.OutputTokens == 0 && o.Events > 0 {
+	if o.OutputTokens == 0 {
 		o.OutputTokens = sample.Absent // usage that counts nothing is none
 	}
 }

@@ -25,6 +25,7 @@ type choice struct {
 	Text     json.RawMessage `json:"text"`
 	TokenIDs json.RawMessage `json:"token_ids"`
 	Delta    struct {
+		Role             json.RawMessage `json:"role"`
 		Content          json.RawMessage `json:"content"`
 		ReasoningContent json.RawMessage `json:"reasoning_content"`
 		Reasoning        json.RawMessage `json:"reasoning"`
@@ -61,6 +62,18 @@ func (c *chunk) carries() bool {
 			if present(v) {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// steps reports whether the event tells of a step of generation though it
+// carries no text: it has a choice, which is not chat's opening that only says
+// who speaks.
+func (c *chunk) steps() bool {
+	for i := range c.Choices {
+		if c.Choices[i].Finish != "" || !present(c.Choices[i].Delta.Role) {
+			return true
 		}
 	}
 	return false

@@ -25,7 +25,7 @@ var FactNames = []Fact{
 	{sample.Truncated, "requests whose stream ended without a finish reason"},
 	{sample.Timeout, "requests whose time ran out"},
 	{sample.ConnectError, "requests for which no connection was had, or it broke before the status"},
-	{"fallbacks", "requests whose decode instance had to prefill by itself, as the proxy told"},
+	{"fallbacks", "requests whose decode instance had to prefill by itself; absent where no proxy told"},
 	{"schedule_kept", "span of the schedule / span of the actual sends; 1 is kept, 0.5 is half the rate"},
 	{"send_lag_p50_ms", "median of how long after its schedule a request was sent, in ms"},
 	{"send_lag_p99_ms", "99th percentile of the same"},
@@ -46,7 +46,7 @@ type Machine struct {
 // Facts derives what was observed of the point as a whole from its rows, by
 // the names and in the units of FactNames.
 func Facts(t *sample.Table, m Machine) map[string]float64 {
-	f := map[string]float64{"sent": float64(t.Len()), "failed": float64(t.Failed()), "fallbacks": 0}
+	f := map[string]float64{"sent": float64(t.Len()), "failed": float64(t.Failed())}
 	for _, kind := range []string{sample.OK, sample.HTTPError, sample.StreamError, sample.Truncated, sample.Timeout, sample.ConnectError} {
 		f[kind] = 0
 	}
@@ -54,8 +54,8 @@ func Facts(t *sample.Table, m Machine) map[string]float64 {
 		f[kind]++
 	}
 	for _, v := range t.Fallback {
-		if v == 1 {
-			f["fallbacks"]++
+		if v != sample.Absent {
+			f["fallbacks"] += float64(v) // 0 or 1
 		}
 	}
 	if n := t.Len(); n > 0 {

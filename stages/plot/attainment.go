@@ -17,13 +17,14 @@ func yAxis(label string) render.Axis { return render.Axis{Label: label, Min: 0, 
 // crossings of the solid line. Where only one objective was set, or asked for,
 // its line is the only one.
 //
-// It fails on a series without a point, or for rates per GPU without GPUs.
+// A series without a point has empty panels that say so. It fails for rates
+// per GPU without GPUs.
 func Attainment(a *analyze.Analysis, s analyze.Series, o Options) (render.Figure, error) {
 	if err := o.check(); err != nil {
 		return render.Figure{}, err
 	}
 	if len(s.Rates) == 0 {
-		return render.Figure{}, noPoints(s.Name)
+		return unmeasured(s, o), nil
 	}
 	div, err := divisor(a, s, o.PerGPU)
 	if err != nil {
@@ -58,7 +59,7 @@ func Attainment(a *analyze.Analysis, s analyze.Series, o Options) (render.Figure
 		if !st.draw {
 			continue
 		}
-		c := render.Curve{Name: st.name, Color: st.color, Dash: st.dash, Marker: st.marker, Points: rateCurve(s.Rates, st.reading, div)}
+		c := render.Curve{Name: st.name, Color: st.color, Dash: st.dash, Marker: st.marker, Points: rateCurve(s, st.reading, div)}
 		if st.reading.name != main.name {
 			for i := range c.Points { // one band is light, three hide each other
 				c.Points[i].Low, c.Points[i].High = math.NaN(), math.NaN()
@@ -76,7 +77,7 @@ func Attainment(a *analyze.Analysis, s analyze.Series, o Options) (render.Figure
 		}
 	}
 	target := 100 * a.SLO.Target
-	left.Rules, left.Notes = marks([]curve{{name, color, rateCurve(s.Rates, main, div)}}, target)
+	left.Rules, left.Notes = marks([]curve{{name, color, rateCurve(s, main, div)}}, target)
 	right.Rules, right.Notes = marks([]curve{{name, color, scaleCurve(s, main)}}, target)
 	if len(s.Scales.Points) == 0 {
 		right.Notes = []string{"no scale curve"}
@@ -129,4 +130,18 @@ func joined(parts ...string) string {
 		}
 	}
 	return strings.Join(out, ", ")
+}
+
+// unmeasured is the figure of a series of which no point could be measured: a
+// reader who looks for it finds out why there is nothing to see.
+func unmeasured(s analyze.Series, o Options) render.Figure {
+	panel := func(label string, y render.Axis) render.Panel {
+		return render.Panel{X: render.Axis{Label: label, Min: 0, Max: 1}, Y: y, Notes: []string{s.Name + ": no point could be measured"}}
+	}
+	title := orTitle(o.Title, "SLO attainment: "+s.Name)
+	return render.Figure{
+		Title: title, Subtitle: []string{nameOf(s)}, Footer: o.Footer, Width: render.PageWidth,
+		Panels: []render.Panel{panel(rateLabel(o.PerGPU), yAxis(readingOf(o.Only).axis)), panel("SLO scale", yAxis(""))},
+		Meta:   map[string]string{"Title": title},
+	}
 }

@@ -2,6 +2,8 @@ package plot
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"vbp/stages/analyze"
@@ -33,14 +35,18 @@ func Comparison(a *analyze.Analysis, o Options) (render.Figure, error) {
 		if err != nil {
 			return render.Figure{}, err
 		}
-		div[i], byRate[i] = d, rateCurve(s.Rates, r, d)
+		div[i], byRate[i] = d, rateCurve(s, r, d)
 	}
 	if empty(byRate) {
 		return render.Figure{}, noPoints("any series")
 	}
-	if o.Xs != "separate" {
+	if o.Xs != "separate" && !perGPU { // per GPU, each has rates of its own
 		all := byRate
-		if byRate = shared(all); empty(byRate) {
+		byRate = shared(all)
+		if line := notDrawn(a.Series, all, byRate); line != "" {
+			o.Footer = append([]string{line}, o.Footer...)
+		}
+		if empty(byRate) {
 			return render.Figure{}, fmt.Errorf("plot: the series share no request rate (%s): draw each with its own: --separate-rates, or in a spec xs: separate", ratesOf(a.Series, all))
 		}
 	}
@@ -78,6 +84,28 @@ func Comparison(a *analyze.Analysis, o Options) (render.Figure, error) {
 	}
 	finish(&f, a, a.Series, div, r, o)
 	return f, nil
+}
+
+// notDrawn names the rates that a figure of shared rates leaves out; "" if
+// there are none.
+func notDrawn(series []analyze.Series, all, drawn [][]render.Vertex) string {
+	left := make([][]render.Vertex, len(all))
+	for i, c := range all {
+		left[i] = slices.DeleteFunc(slices.Clone(c), func(v render.Vertex) bool {
+			return math.IsNaN(v.Y) || slices.ContainsFunc(drawn[i], func(w render.Vertex) bool { return same(v.X, w.X) })
+		})
+	}
+	if empty(left) {
+		return ""
+	}
+	var names []analyze.Series
+	var curves [][]render.Vertex
+	for i, c := range left {
+		if len(c) > 0 {
+			names, curves = append(names, series[i]), append(curves, c)
+		}
+	}
+	return "Not drawn, since not all have these rates: " + ratesOf(names, curves) + ". Marks are of the lines drawn, capacities of all rates."
 }
 
 func noPoints(name string) error {

@@ -1,6 +1,7 @@
 package plot
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -18,9 +19,9 @@ type curve struct {
 
 // rateCurve is attainment against the given rates of a series; divisor is
 // GPUs for rates per GPU, else 1.
-func rateCurve(rates []analyze.Rate, r reading, divisor float64) []render.Vertex {
+func rateCurve(s analyze.Series, r reading, divisor float64) []render.Vertex {
 	var out []render.Vertex
-	for _, q := range rates {
+	for _, q := range s.Rates {
 		iv := r.interval(q.CI95)
 		v := render.Vertex{X: q.QPS / divisor, Y: 100 * r.share(q.Shares), Low: 100 * iv[0], High: 100 * iv[1], Hollow: !q.Valid}
 		if iv[0] >= iv[1] { // none was computed
@@ -28,6 +29,14 @@ func rateCurve(rates []analyze.Rate, r reading, divisor float64) []render.Vertex
 		}
 		out = append(out, v)
 	}
+	if len(out) == 0 {
+		return nil
+	}
+	nan := math.NaN()
+	for _, x := range s.Missing { // the line breaks there
+		out = append(out, render.Vertex{X: x / divisor, Y: nan, Low: nan, High: nan})
+	}
+	slices.SortStableFunc(out, func(a, b render.Vertex) int { return cmp.Compare(a.X, b.X) })
 	return out
 }
 

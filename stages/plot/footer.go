@@ -61,7 +61,11 @@ func allCounts(series []analyze.Series) string {
 		names[line] = append(names[line], s.Name)
 	}
 	for i, l := range lines {
-		lines[i] = strings.Join(names[l], ", ") + ": " + l + "."
+		each := ": "
+		if len(names[l]) > 1 {
+			each = ", each: "
+		}
+		lines[i] = strings.Join(names[l], ", ") + each + l + "."
 	}
 	return strings.Join(lines, " ")
 }

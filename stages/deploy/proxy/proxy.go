@@ -30,6 +30,10 @@ import (
 	"time"
 )
 
+// Identity names the behaviour of the proxy that can change what is measured
+// through it.
+const Identity = "proxy/1"
+
 // Response headers of a completion. A header that is absent is not known: an
 // error before the decode leg names no decode instance.
 const (

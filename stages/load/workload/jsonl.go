@@ -58,6 +58,11 @@ func parseLine(line []byte, output int, count counter) (Prompt, error) {
 	var v struct {
 		Prompt       *string  `json:"prompt"`
 		OutputTokens *float64 `json:"output_tokens"`
+
+		// What other tools call it: passed over, it would be missed only in
+		// the results.
+		MaxTokens    any `json:"max_tokens"`
+		OutputLength any `json:"output_len"`
 	}
 	if err := json.Unmarshal(line, &v); err != nil {
 		var wrongType *json.UnmarshalTypeError
@@ -65,6 +70,9 @@ func parseLine(line []byte, output int, count counter) (Prompt, error) {
 			return Prompt{}, fmt.Errorf("%s is a %s; prompt must be a string, output_tokens a number", wrongType.Field, wrongType.Value)
 		}
 		return Prompt{}, fmt.Errorf(`the line is not a JSON object: %w; write {"prompt": "..."}`, err)
+	}
+	if v.OutputTokens == nil && (v.MaxTokens != nil || v.OutputLength != nil) {
+		return Prompt{}, errors.New("the line has max_tokens or output_len; the number of tokens to generate is called output_tokens")
 	}
 	if v.Prompt == nil || *v.Prompt == "" {
 		return Prompt{}, errors.New(`the line has no prompt; write {"prompt": "..."}`)

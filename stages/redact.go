@@ -1,0 +1,46 @@
+package stages
+
+import (
+	"context"
+
+	"vbp/pipeline"
+)
+
+// redacted is an error whose text no longer holds a secret.
+type redacted struct {
+	error
+	text string
+}
+
+func (r redacted) Error() string { return r.text }
+
+func (r redacted) Unwrap() error { return r.error }
+
+// hide takes the secrets out of an error's text: servers repeat what they were
+// sent when they refuse it.
+func hide(err error, redact func(string) string) error {
+	if err == nil {
+		return nil
+	}
+	if text := redact(err.Error()); text != err.Error() {
+		return redacted{err, text}
+	}
+	return err
+}
+
+// addNode adds a node whose errors tell no secret.
+func (b *builder) addNode(n *pipeline.Node) error {
+	redact := b.exp.Redact
+	if work := n.Work; work != nil {
+		n.Work = func(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime) error {
+			return hide(work(ctx, in, rt), redact)
+		}
+	}
+	if start := n.Start; start != nil {
+		n.Start = func(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime) (pipeline.Handle, error) {
+			h, err := start(ctx, in, rt)
+			return h, hide(err, redact)
+		}
+	}
+	return b.graph.Add(n)
+}
