@@ -73,6 +73,7 @@ func Parse(file string, data []byte, o Options) (*Experiment, error) {
 
 	r.validate(e, root)
 	if len(r.errs) == 0 {
+		r.absolutePaths(e, root)
 		if e.Resolved, err = writeYAML(root); err != nil {
 			return nil, Errors{{File: file, Msg: "cannot be written as YAML again: " + err.Error()}}
 		}
@@ -82,6 +83,24 @@ func Parse(file string, data []byte, o Options) (*Experiment, error) {
 		return nil, r.errs.sorted(o.Set)
 	}
 	return e, nil
+}
+
+// absolutePaths writes the paths of files as they were found: the resolved
+// spec is kept in another folder.
+func (r *reader) absolutePaths(e *Experiment, root *node) {
+	if n := root.find("workload", "dataset", "path"); !n.isNull() {
+		n.text = e.Workload.Dataset.Path
+	}
+	for _, s := range e.Stages {
+		if s.Command == nil {
+			continue
+		}
+		if n := root.find("stages", s.Name, "inputs"); !n.isNull() && n.kind == list && len(n.items) == len(s.Command.Inputs) {
+			for i, item := range n.items {
+				item.text = s.Command.Inputs[i]
+			}
+		}
+	}
 }
 
 const apiVersion = "vbp/v1"

@@ -285,7 +285,7 @@ func (b *builder) addLoads(s specs.Stage) error {
 			Work:   loadWork{source: src, slo: b.exp.SLO, redact: b.exp.Redact}.work,
 			Judge:  func(r pipeline.Record) pipeline.Verdict { return judge(b.rules, r.Facts) },
 			Uses:   map[string]int{"load on " + stand: 1},
-			Expect: time.Duration(float64(w.Requests) / p.QPS * float64(time.Second)),
+			Expect: time.Duration(float64(w.Requests)/p.QPS*float64(time.Second)) + stagesOf(p.Config).load.Cooldown,
 		}
 		if err := b.addNode(n); err != nil {
 			return err

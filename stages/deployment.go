@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,8 +27,8 @@ type deployInput struct {
 // serving is a deployment that is up, with what its points share.
 type serving struct {
 	deploy.Running
-	lastEnd time.Time // when the last point's load ended; cool-down counts from here
-	points  int       // loaded so far
+	lastEnd time.Time           // when the last point's load ended; cool-down counts from here
+	points  int                 // loaded so far
 	redact  func(string) string // of secrets that a server may repeat; nil: there are none
 }
 
@@ -144,6 +145,10 @@ func programs(d deploy.Deployment) string {
 func checkDeployable(site *Site, d deploy.Deployment) error {
 	if d.Endpoint != "" {
 		return nil
+	}
+	if _, ok := engines[d.Engine]; !ok {
+		return fmt.Errorf("this version of vbp cannot deploy engine %q, only: %s; a server that runs already is measured with endpoint: http://HOST:PORT",
+			d.Engine, strings.Join(slices.Sorted(maps.Keys(engines)), ", "))
 	}
 	processes, err := local.Layout(d, site.Self, nil)
 	if err != nil {

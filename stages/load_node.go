@@ -222,6 +222,7 @@ func cooldown(ctx context.Context, rt *pipeline.Runtime, srv *serving, text stri
 	if wait <= 0 {
 		return nil
 	}
+	rt.Emit(pipeline.Event{Text: "cooling down"})
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

@@ -114,7 +114,7 @@ func (p *progress) progressed(e pipeline.Event) {
 			return
 		}
 		a.text = e.Text
-		if p.term == nil {
+		if p.term == nil && e.Node.Kind != pipeline.Measurement {
 			p.line(e.Node.ID + ": " + e.Text)
 		}
 	}
@@ -217,11 +217,11 @@ func (p *progress) draw(must bool) {
 		switch {
 		case a.load != nil:
 			l := a.load
-			add(fmt.Sprintf("  %s  sent %d/%d  done %d  failed %d  attainment %s", a.node.ID, l.Sent, l.Total, l.Done, l.Failed, liveShare(l)))
+			add(fmt.Sprintf("  %s  sent %d/%d  done %d  failed %d  met %s", shortID(a.node), l.Sent, l.Total, l.Done, l.Failed, liveShare(l)))
 		case a.text != "":
-			add("  " + a.node.ID + "  " + a.text)
+			add("  " + shortID(a.node) + "  " + a.text)
 		default:
-			add("  " + a.node.ID)
+			add("  " + shortID(a.node))
 		}
 	}
 	status := fmt.Sprintf("  %d of %d steps", p.finished, p.total)
@@ -232,6 +232,12 @@ func (p *progress) draw(must bool) {
 	p.erase()
 	fmt.Fprint(p.w, b.String())
 	p.drawn = lines
+}
+
+// shortID is a node's name with what goes without saying left out: a line of
+// 80 columns has better to show.
+func shortID(n *pipeline.Node) string {
+	return strings.TrimSuffix(strings.Replace(n.ID, " mode=", " ", 1), " repeat=0")
 }
 
 // erase removes the block from the screen.

@@ -106,13 +106,33 @@ func sameShape(t *testing.T, want, got string) {
 	}
 }
 
-// TestReadmeSpec holds that the spec in the README is the example itself.
+// TestReadmeSpec holds that the spec in the README is the example itself, and
+// that the command stage that it shows runs.
 func TestReadmeSpec(t *testing.T) {
 	data, err := os.ReadFile("../../examples/quickstart.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := blocks(readme(t), "yaml"); len(got) != 1 || got[0] != string(data) {
-		t.Errorf("the README's spec is not examples/quickstart.yaml")
+	got := blocks(readme(t), "yaml")
+	if len(got) != 2 || got[0] != string(data) {
+		t.Fatalf("the README's spec is not examples/quickstart.yaml")
+	}
+	// The stage that it shows, in a spec of its own.
+	dir := t.TempDir()
+	spec := "modes: {a: {engine: simulated}}\nworkload: {requests: 3}\nsweep: {qps: [100]}\n" + got[1] + "  warmup: {requests: 0}\n"
+	for name, text := range map[string]string{"spec.yaml": spec, "summarise.sh": "#!/bin/sh\necho top $TOP; ls $VBP_ANALYZE\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, stderr, code := vbp(t, dir, "apply", "spec.yaml"); code != 0 {
+		t.Fatalf("exit code %d:\n%s", code, stderr)
+	}
+	made, _ := filepath.Glob(filepath.Join(dir, "results/spec/*/summary/summary.md"))
+	if len(made) != 1 {
+		t.Fatalf("summaries: %q", made)
+	}
+	if text, err := os.ReadFile(made[0]); err != nil || !strings.Contains(string(text), "top 5\nanalysis.csv\nanalysis.json") {
+		t.Errorf("the summary says %q, %v", text, err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -17,16 +19,17 @@ import (
 
 func newShow() *cobra.Command {
 	var asJSON bool
+	var results string
 	cmd := &cobra.Command{
 		Use:   "show RUN",
 		Short: "Tell everything about one run: points, verdicts, servers, figures",
 		Long: `Show reads a run's folder: how each point came to be (measured, reused,
 failed), its verdict and the facts behind it, the servers that were started,
 and the table of the analysis.`,
-		Example: "  vbp show results/quickstart/20260101_120000",
-		Args:    exactly(1, "one run folder"),
+		Example: "  vbp show results/quickstart/20260101_120000\n  vbp show quickstart/20260101_120000",
+		Args:    exactly(1, "one run: its folder, or its name as list prints it"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := stages.Show(args[0])
+			s, err := stages.Show(runFolder(args[0], results))
 			if err != nil {
 				return bad(err)
 			}
@@ -39,8 +42,25 @@ and the table of the analysis.`,
 			return printShown(cmd.OutOrStdout(), s)
 		},
 	}
+	addResults(cmd, &results)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
+}
+
+// runFolder is the folder of a run that is named by its folder, or as list
+// prints it.
+func runFolder(name, results string) string {
+	if _, err := os.Stat(name); err != nil {
+		if inResults := filepath.Join(results, name); isDir(inResults) {
+			return inResults
+		}
+	}
+	return name
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func printShown(w io.Writer, s *stages.Shown) error {

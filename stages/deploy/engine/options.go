@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -49,9 +50,14 @@ type Options struct {
 	ReadyDelay time.Duration
 }
 
+// model is the model that is served.
+func (o Options) model() string {
+	return cmp.Or(o.Model, presetModel(o.Preset), "Qwen/Qwen3-0.6B")
+}
+
 // Flags registers every setting, with its default, in a flag set.
 func (o *Options) Flags(fs *pflag.FlagSet) {
-	fs.StringVar(&o.Model, "model", "Qwen/Qwen3-0.6B", "model to serve")
+	fs.StringVar(&o.Model, "model", "", "model to serve (default: the preset's, else Qwen/Qwen3-0.6B)")
 	fs.StringSliceVar(&o.ServedModelName, "served-model-name", nil, "names that clients call the model by, separated by commas (default: --model)")
 	fs.StringVar(&o.Host, "host", "127.0.0.1", "address to listen on")
 	fs.IntVar(&o.Port, "port", 8000, "port to listen on; 0: any free one")
@@ -141,12 +147,9 @@ type Settings struct {
 func (o Options) Resolve() (Settings, error) {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	g, m, err := findPreset(o.Preset, o.Model)
+	g, m, err := findPreset(o.Preset, o.model())
 	if err != nil {
 		errs = append(errs, err)
-	}
-	if o.Model == "" {
-		bad("--model is empty; name a model")
 	}
 	if o.Port < 0 || o.Port > 65535 {
 		bad("--port %d: a port is between 0 and 65535", o.Port)
@@ -282,7 +285,7 @@ func (o Options) names() []string {
 	if len(o.ServedModelName) > 0 {
 		return o.ServedModelName
 	}
-	return []string{o.Model}
+	return []string{o.model()}
 }
 
 // Listen opens the socket for Serve.

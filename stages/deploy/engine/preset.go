@@ -87,6 +87,15 @@ func presetNames() []string {
 
 // findPreset resolves --preset, or, if that is empty, takes the model whose
 // name is part of --model, on an H100.
+// presetModel is what a preset's model is called where it comes from; "" for an
+// unknown one.
+func presetModel(preset string) string {
+	_, name, _ := strings.Cut(strings.ToLower(preset), "/")
+	return map[string]string{
+		"qwen3-0.6b": "Qwen/Qwen3-0.6B", "qwen3-8b": "Qwen/Qwen3-8B", "llama-3.1-8b": "meta-llama/Llama-3.1-8B",
+	}[name]
+}
+
 func findPreset(preset, modelName string) (g gpu, m model, err error) {
 	gpuName, name, given := "h100", "", preset != ""
 	if given {
