@@ -196,6 +196,7 @@ func (w loadWork) meta(in loadInput, srv deploy.Running, m sample.Meta) sample.M
 	}
 	m.Extra["prompt_counting"] = workload.Counting
 	m.Extra["client"] = in.Client
+	m.Extra["arrivals"] = in.Workload.Arrivals + ", as drawn: not rescaled to the rate" // vLLM's client rescales
 	if m.Facts == nil {
 		m.Facts = make(map[string]float64)
 	}

@@ -82,10 +82,10 @@ func printShown(w io.Writer, s *stages.Shown) error {
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "point\tverdict\tsent\tfailed\tlag p99 ms\tschedule kept\tlocal prefills\tcaches reset\thow\n")
+	fmt.Fprintf(t, "point\tverdict\tsent\tfailed\tachieved req/s\tlag p99 ms\tschedule kept\tlocal prefills\tcaches reset\thow\n")
 	for _, p := range s.Points {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Node, p.Verdict,
-			fact(p, "sent"), fact(p, "failed"), fact(p, "send_lag_p99_ms"), fact(p, "schedule_kept"),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Node, p.Verdict,
+			fact(p, "sent"), fact(p, "failed"), fact(p, "achieved_qps"), fact(p, "send_lag_p99_ms"), fact(p, "schedule_kept"),
 			fact(p, "fallbacks"), yesNo(p, "cache_reset"), p.How)
 	}
 	if err := t.Flush(); err != nil {

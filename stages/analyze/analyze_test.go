@@ -73,8 +73,8 @@ func TestSeriesAreNamedByWhatDiffers(t *testing.T) {
 		{[]Point{at("simple", 1, 0, 1, 0), at("simple", 2, 0, 1, 0)}, "simple"},
 		{[]Point{at("simple", 1, 0, 1, 0, "tp=1"), at("simple", 1, 1, 1, 0, "tp=1")}, "simple"},
 		{[]Point{at("simple", 1, 0, 1, 0, "tp=1"), at("nixl", 1, 0, 1, 0, "tp=1")}, "simple | nixl"},
-		{[]Point{at("simple", 1, 0, 1, 0, "len=4096"), at("simple", 1, 0, 1, 0, "len=8192"), at("nixl", 1, 0, 1, 0, "len=")}, "simple, 4096 | simple, 8192 | nixl"},
-		{[]Point{at("simple", 1, 0, 1, 0, "tp=1"), at("simple", 1, 0, 1, 0, "tp=2")}, "1 | 2"},
+		{[]Point{at("simple", 1, 0, 1, 0, "len=4096"), at("simple", 1, 0, 1, 0, "len=8192"), at("nixl", 1, 0, 1, 0, "len=")}, "simple, len=4096 | simple, len=8192 | nixl"},
+		{[]Point{at("simple", 1, 0, 1, 0, "tp=1"), at("simple", 1, 0, 1, 0, "tp=2")}, "tp=1 | tp=2"},
 		{[]Point{at("simple", 1, 0, 1, 0, "a=1", "b="), at("simple", 1, 0, 1, 0, "a=", "b=1")}, "a=1 | b=1"},
 	} {
 		var names []string

@@ -102,7 +102,12 @@ func TestAnswers(t *testing.T) {
 		"tokens without text":         {stream: stream(`{"choices":[{"text":"","token_ids":[5]}]}`, `{"choices":[{"text":"","token_ids":[]}]}`, stop, done), want: "ok events=1 prompt=- output=- finish=stop"},
 		"text that looks like more":   {stream: stream(text("a"), text(`","finish_reason":"stop"`), text(`\`), text(`"`), text(`{"error":{}}`), text("[DONE]"), stop, done), want: "ok events=6 prompt=- output=- finish=stop"},
 		"token called like the model": {stream: stream(text("m"), text("n"), text("m"), stop, done), want: "ok events=3 prompt=- output=- finish=stop"},
-		"no text at all":              {stream: stream(stop, used, done), want: "ok events=0 prompt=7 output=5 finish=stop"},
+		"no text at all":              {stream: stream(stop, used, done), want: "ok events=1 prompt=7 output=5 finish=stop"},
+		"no token at all":             {stream: stream(stop, `{"choices":[],"usage":{"completion_tokens":0}}`, done), want: "stream_error events=0 prompt=- output=0 finish=stop error=finished without a token"},
+		"last token has no text":      {stream: stream(text("a"), stop, `{"choices":[],"usage":{"completion_tokens":2}}`, done), want: "ok events=2 prompt=- output=2 finish=stop"},
+		"first tokens have no text":   {stream: stream(text(""), text(""), text("é"), stop, `{"choices":[],"usage":{"completion_tokens":4}}`, done), want: "ok events=4 prompt=- output=4 finish=stop"},
+		"half characters in between":  {stream: stream(text("a"), text(""), text("b"), `{"choices":[{"text":"c","finish_reason":"stop"}],"usage":{"completion_tokens":4}}`, done), want: "ok events=4 prompt=- output=4 finish=stop"},
+		"role and a last token":       {stream: stream(delta(chat), delta(`"content":"a"`), stop, `{"choices":[],"usage":{"completion_tokens":2}}`, done), want: "ok events=2 prompt=- output=2 finish=stop"},
 		"two choices":                 {stream: stream(text("a"), otherChoice, text("b"), otherChoice, stop, `{"choices":[{"index":1,"text":"","finish_reason":"length"}]}`, done), want: "ok events=4 prompt=- output=- finish=length"},
 
 		"no finish reason":         {stream: stream(text("a"), text("b")), want: "truncated events=2 prompt=- output=- finish= error=ended after 2 events with tokens without a finish_reason"},
@@ -161,7 +166,7 @@ func TestAnswerInstants(t *testing.T) {
 	// finish at 5, usage at 6, [DONE] at 7.
 	o := judge(nil, nil,
 		[]byte(stream(delta(chat))), []byte(stream(delta(`"content":"a"`))), []byte(stream(delta(`"content":"b"`), delta(`"content":"c"`))),
-		[]byte(stream(delta(`"content":"d"`))), []byte(stream(stop)), []byte(stream(used)), []byte(stream(done)))
+		[]byte(stream(delta(`"content":"d"`))), []byte(stream(stop)), []byte(stream(`{"choices":[],"usage":{"completion_tokens":4}}`)), []byte(stream(done)))
 	if o.FirstEvent != 1000 || o.FirstToken != 2000 || o.LastToken != 4000 || o.Events != 4 {
 		t.Errorf("first event %d, first token %d, last token %d, %d events", o.FirstEvent, o.FirstToken, o.LastToken, o.Events)
 	}

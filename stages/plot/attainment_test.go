@@ -122,6 +122,26 @@ func TestAttainmentShowsWhatIsNotMeasured(t *testing.T) {
 	}
 }
 
+// A series of which nothing could be measured has a figure that says so.
+func TestAttainmentOfNothing(t *testing.T) {
+	f, err := Attainment(pair(), analyze.Series{Name: "void"}, Options{Footer: []string{"rate 1 is left out"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	svg, err := render.SVG(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"void: no point could be measured", "rate 1 is left out"} {
+		if !strings.Contains(string(svg), want) {
+			t.Errorf("the figure lacks %q", want)
+		}
+	}
+	if _, err := render.PDF(f); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAttainmentErrors(t *testing.T) {
 	a := pair()
 	a.Series[0].GPUs = 0
@@ -130,10 +150,9 @@ func TestAttainmentErrors(t *testing.T) {
 		o    Options
 		want string
 	}{
-		"no points": {analyze.Series{Name: "void"}, Options{}, "no point of void"},
-		"no GPUs":   {a.Series[0], Options{PerGPU: true}, "how many GPUs simple used"},
-		"only":      {a.Series[0], Options{Only: "e2e"}, "both, ttft or tpot"},
-		"rates":     {a.Series[0], Options{Xs: "common"}, "shared or separate"},
+		"no GPUs": {a.Series[0], Options{PerGPU: true}, "how many GPUs simple used"},
+		"only":    {a.Series[0], Options{Only: "e2e"}, "both, ttft or tpot"},
+		"rates":   {a.Series[0], Options{Xs: "common"}, "shared or separate"},
 	} {
 		if _, err := Attainment(a, c.s, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
