@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,9 +90,21 @@ func (pl *planner) changed(n *Node, behind json.RawMessage) (string, error) {
 	return cache.ErrGone.Error(), nil
 }
 
-// choose takes the latest attempt that may be reused. If there are attempts
-// and none may, d.Why says what is wrong with the latest.
+// choose takes the latest attempt that may be reused. Of nodes that are equal
+// in all that is hashed (one deployment under two names, to see the noise
+// between them), each prefers its own. If there are attempts and none may be
+// reused, d.Why says what is wrong with the latest.
 func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) {
+	own := pl.g.slot(d.Node)
+	slices.SortStableFunc(attempts, func(a, b *cache.Artefact) int {
+		switch {
+		case a.Slot == b.Slot || a.Slot != own && b.Slot != own:
+			return 0
+		case a.Slot == own:
+			return 1
+		}
+		return -1
+	})
 	latest := ""
 	for i := len(attempts) - 1; i >= 0; i-- {
 		a := attempts[i]

@@ -208,7 +208,7 @@ func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtim
 	o := deploy.Options{
 		LogDir: filepath.Join(rt.RunDir, "logs", name), StateDir: site.stateDir(),
 		ReadyTimeout: timeout, Headers: headers,
-		Reveal: secrets.Reveal, Progress: func(s string) { rt.Emit(pipeline.Event{Text: secrets.Redact(s)}) },
+		Reveal: secrets.Reveal, Progress: func(s string) { rt.Emit(pipeline.Event{Text: s}) },
 	}
 	starter := site.Local
 	if v.Deployment.Endpoint != "" {

@@ -186,6 +186,29 @@ func (b *builder) series(axes []string) []series {
 	return out
 }
 
+// matching lists the series of a figure.
+func (b *builder) matching(f specs.Figure) ([]series, error) {
+	all := b.series(f.Series)
+	if f.Where == "" {
+		return all, nil
+	}
+	where, err := specs.CompileWhere(f.Where)
+	if err != nil {
+		return nil, fmt.Errorf("figure %s: where: %w", f.File, err)
+	}
+	var out []series
+	for _, s := range all {
+		ok, err := where.Matches(s.labels)
+		if err != nil {
+			return nil, fmt.Errorf("figure %s: where: %w", f.File, err)
+		}
+		if ok {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
 // analysisFor returns the analysis that a figure draws: the plot stage's, or,
 // if the figure tells series apart by fewer axes, one like it that pools the
 // points of the others.
@@ -229,9 +252,12 @@ func (b *builder) addPlots(s specs.Stage, analysis string) error {
 			labels map[string]string
 		}
 		drawings := []one{{"", place, nil}}
-		if f.For == "mode" {
+		if f.Kind == "attainment" { // of one series each
 			drawings = nil
-			all := b.series(f.Series)
+			all, err := b.matching(f)
+			if err != nil {
+				return err
+			}
 			for _, s := range all {
 				d := one{" " + s.label, place, s.labels}
 				if len(all) > 1 {

@@ -28,17 +28,25 @@ func hide(err error, redact func(string) string) error {
 	return err
 }
 
-// addNode adds a node whose errors tell no secret.
+// addNode adds a node whose errors and events tell no secret.
 func (b *builder) addNode(n *pipeline.Node) error {
 	redact := b.exp.Redact
+	quiet := func(rt *pipeline.Runtime) *pipeline.Runtime {
+		emit := rt.Emit
+		rt.Emit = func(e pipeline.Event) {
+			e.Text = redact(e.Text)
+			emit(e)
+		}
+		return rt
+	}
 	if work := n.Work; work != nil {
 		n.Work = func(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime) error {
-			return hide(work(ctx, in, rt), redact)
+			return hide(work(ctx, in, quiet(rt)), redact)
 		}
 	}
 	if start := n.Start; start != nil {
 		n.Start = func(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime) (pipeline.Handle, error) {
-			h, err := start(ctx, in, rt)
+			h, err := start(ctx, in, quiet(rt))
 			return h, hide(err, redact)
 		}
 	}

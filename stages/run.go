@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -173,7 +174,7 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 			return nil, err
 		}
 	}
-	if p.Todo() > 0 {
+	if needsSecrets(p) {
 		if err := exp.CheckSecrets(); err != nil {
 			return nil, &BadPlan{err}
 		}
@@ -239,6 +240,14 @@ func (a *Applied) state() string {
 		return RunPartial
 	}
 	return RunComplete
+}
+
+// needsSecrets reports whether something is to run that is given secrets: a
+// server, or a command that names one.
+func needsSecrets(p *pipeline.Plan) bool {
+	return measures(p) || slices.ContainsFunc(p.Decisions, func(d pipeline.Decision) bool {
+		return d.Node.Stage == "command" && d.Action != pipeline.Reuse && bytes.Contains(d.Node.Input.JSON(), []byte("${secret:"))
+	})
 }
 
 // newRunDir makes a folder for a run that begins now; of two that begin in

@@ -1,0 +1,89 @@
+package stages
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"vbp/pipeline"
+)
+
+// TestTwinModes holds that two modes of one deployment, as for finding out how
+// much two measurements of the same differ, each keep their own measurement.
+func TestTwinModes(t *testing.T) {
+	w := newWorld(t)
+	spec := changed(t, oneMode, "modes: {simple: {engine: simulated}}", "modes: {a: {engine: simulated}, b: {engine: simulated}}")
+	first := w.apply(spec)
+	p, err := PlanOf(t.Context(), w.parse(spec), w.site, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempts := make(map[string]bool)
+	for _, d := range p.Decisions {
+		if d.Node.Kind == pipeline.Measurement {
+			attempts[d.Artefact.Attempt] = true
+		} else if d.Action == pipeline.Run || d.Action == pipeline.Pending {
+			t.Errorf("%s: %s, %s", d.Node.ID, d.Action, d.Why)
+		}
+	}
+	if len(attempts) != 2 {
+		t.Errorf("two modes show one measurement: %v", attempts)
+	}
+	if again := w.apply(spec); again.New || again.RunDir != first.RunDir {
+		t.Errorf("the same again makes %s", again.RunDir)
+	}
+}
+
+// TestFigureWhere holds that figures are made for the series only that where
+// lets through.
+func TestFigureWhere(t *testing.T) {
+	w := newWorld(t)
+	a := w.apply(twoModes + "\nfigures: [{file: x, kind: attainment, for: mode, where: \"mode == 'nixl'\"}]\n")
+	var plots []string
+	for _, r := range a.Report.Results {
+		if r.Node.Stage == "plot" {
+			plots = append(plots, r.Node.ID+" "+string(r.State))
+		}
+	}
+	if want := []string{"plot x mode=nixl done"}; !slices.Equal(plots, want) {
+		t.Errorf("plots %q, want %q", plots, want)
+	}
+}
+
+// TestWarmupTellsNoSecret holds that servers which repeat their key do not
+// reach the terminal with it.
+func TestWarmupTellsNoSecret(t *testing.T) {
+	w := newWorld(t)
+	w.env["KEY"] = "hush-hush"
+	w.prepare = func(s *server) error {
+		s.complete = func(w http.ResponseWriter, _ *http.Request, n int) bool {
+			http.Error(w, "bad key hush-hush", http.StatusUnauthorized)
+			return true
+		}
+		return nil
+	}
+	spec := changed(t, oneMode, "{engine: simulated}", `{endpoint: "http://127.0.0.1:9", headers: {Authorization: "Bearer ${secret:KEY}"}}`,
+		"warmup: {requests: 0}", "warmup: {requests: 1}")
+	_, err := w.applyWith(t.Context(), ApplyOptions{Emit: func(e pipeline.Event) {
+		if strings.Contains(e.Text, "hush") {
+			t.Errorf("%s tells %q", e.Node.ID, e.Text)
+		}
+	}}, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestScoringNeedsNoSecret holds that other objectives can be scored without
+// the key of the server that was measured.
+func TestScoringNeedsNoSecret(t *testing.T) {
+	w := newWorld(t)
+	w.env["KEY"] = "hush"
+	spec := changed(t, oneMode, "engine: simulated", `engine: simulated, env: {A: "${secret:KEY}"}`)
+	w.apply(spec)
+	delete(w.env, "KEY")
+	if _, err := w.applyWith(t.Context(), ApplyOptions{}, spec, "slo.tpot=15ms"); err != nil {
+		t.Errorf("nothing is to be started: %v", err)
+	}
+}
