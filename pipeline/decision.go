@@ -12,6 +12,9 @@ import (
 	"vbp/pipeline/cache"
 )
 
+// NotDoneYet is why a node runs that never did.
+const NotDoneYet = "not done yet"
+
 // planner decides about single nodes by what the store holds.
 type planner struct {
 	g     *Graph
@@ -73,7 +76,7 @@ func (pl *planner) decide(d *Decision, needs []need) error {
 func (pl *planner) changed(n *Node, behind json.RawMessage) (string, error) {
 	slot := pl.g.slot(n)
 	if pl.slots != nil && !pl.slots[cache.SlotName(slot)] {
-		return "not done yet", nil
+		return NotDoneYet, nil
 	}
 	last, err := pl.store.Last(slot)
 	switch {
@@ -82,7 +85,7 @@ func (pl *planner) changed(n *Node, behind json.RawMessage) (string, error) {
 	case err != nil:
 		return "", err
 	case last == nil:
-		return "not done yet", nil
+		return NotDoneYet, nil
 	}
 	if why := difference(last.Input, behind); why != "" {
 		return why, nil

@@ -93,7 +93,11 @@ func (p *progress) event(e pipeline.Event) {
 		p.line(e.Node.ID + ": stopped after " + e.Took.Round(time.Second).String())
 	case pipeline.Done:
 		a := p.finish(e.Node)
-		if text := doneText(e, a); text != "" {
+		name := e.Node.ID
+		if p.term != nil {
+			name = shortID(e.Node)
+		}
+		if text := doneText(name, e, a); text != "" {
 			p.line(text)
 		}
 	case pipeline.Failed:
@@ -125,7 +129,7 @@ func beginning(e pipeline.Event) string {
 	switch {
 	case e.Node.Kind == pipeline.Service:
 		return "starting"
-	case e.Node.Kind == pipeline.Measurement && e.Text != "":
+	case e.Node.Kind == pipeline.Measurement && e.Text != pipeline.NotDoneYet:
 		return "begins (" + e.Text + ")"
 	}
 	return "begins"
@@ -133,20 +137,20 @@ func beginning(e pipeline.Event) string {
 
 // doneText tells the end of a node; what is computed in no time is not worth
 // a line.
-func doneText(e pipeline.Event, a *activity) string {
+func doneText(name string, e pipeline.Event, a *activity) string {
 	r, _ := e.Data.(pipeline.Result)
 	switch {
 	case e.Node.Kind == pipeline.Pure && e.Took < time.Second:
 		return ""
 	case a == nil || a.load == nil:
-		return fmt.Sprintf("%s: done in %s", e.Node.ID, e.Took.Round(10*time.Millisecond))
+		return fmt.Sprintf("%s: done in %s", name, e.Took.Round(10*time.Millisecond))
 	}
 	verdict := "valid"
 	if !r.Verdict.Usable {
 		verdict = "not valid: " + r.Verdict.Reason
 	}
-	return fmt.Sprintf("%s: %d sent, %d failed, attainment %s, %s, took %s",
-		e.Node.ID, a.load.Sent, a.load.Failed, liveShare(a.load), verdict, e.Took.Round(100*time.Millisecond))
+	return fmt.Sprintf("%s: %d sent, %d failed, met %s, %s, took %s",
+		name, a.load.Sent, a.load.Failed, liveShare(a.load), verdict, e.Took.Round(100*time.Millisecond))
 }
 
 func liveShare(l *stages.LoadProgress) string {
@@ -243,7 +247,8 @@ func shortID(n *pipeline.Node) string {
 // erase removes the block from the screen.
 func (p *progress) erase() {
 	if p.drawn > 0 {
-		fmt.Fprintf(p.w, "\x1b[%dA\x1b[J", p.drawn)
+		// From the first column: Ctrl-C leaves its own mark on the line.
+		fmt.Fprintf(p.w, "\r\x1b[%dA\x1b[J", p.drawn)
 		p.drawn = 0
 	}
 }
