@@ -207,3 +207,30 @@ func ReadAnalysis(dir string) (*analyze.Analysis, error) {
 	defer f.Close()
 	return analyze.ReadJSON(f)
 }
+
+// addAnalyze adds the analysis of a stage.
+func (b *builder) addAnalyze(s specs.Stage) error {
+	place := s.Name
+	if s.Name == "analyze" {
+		place = "."
+	}
+	b.made[s.Name] = []made{{id: s.Name}}
+	return b.addAnalysis(s.Name, place, s, nil)
+}
+
+// addAnalysis adds a node that judges the samples as stage s says; axes are
+// those that tell series apart, nil: all.
+func (b *builder) addAnalysis(id, place string, s specs.Stage, axes []string) error {
+	need := b.made[s.Needs[0]][0].id
+	raw, err := pipeline.NewInput(analyzeInput{
+		Code: b.site.Code, SLO: newSLOInput(s.Analyze.SLO), Scales: s.Analyze.SLOScales,
+		ScaleRate: s.Analyze.ScaleRate, Valid: b.exp.Valid, Series: axes, Need: need,
+	})
+	if err != nil {
+		return err
+	}
+	return b.addNode(&pipeline.Node{
+		ID: id, Stage: "analyze", Kind: pipeline.Pure, Input: raw, Needs: []string{need},
+		Work: analyzeWork, Place: place,
+	})
+}

@@ -10,6 +10,7 @@ import (
 
 	"vbp/pipeline"
 	"vbp/pipeline/cache"
+	"vbp/specs"
 	"vbp/stages/collect"
 	"vbp/stages/sample"
 )
@@ -140,4 +141,24 @@ func readPoints(dir string) ([]pointEntry, []*sample.Table, error) {
 		tables[i] = t
 	}
 	return entries, tables, nil
+}
+
+// addCollect adds the node that lays out what was measured.
+func (b *builder) addCollect(s specs.Stage) error {
+	in := collectInput{Code: b.site.Code, Formats: s.Collect.Formats}
+	var needs []string
+	for _, m := range b.made["load"] {
+		in.Points = append(in.Points, collectPoint{Need: m.id, Axes: sampleAxes(m.at.Axes), GPUs: m.gpus, Config: m.config})
+		needs = append(needs, m.id)
+	}
+	raw, err := pipeline.NewInput(in)
+	if err != nil {
+		return err
+	}
+	n := &pipeline.Node{
+		ID: s.Name, Stage: "collect", Kind: pipeline.Pure, Input: raw, Needs: needs,
+		Tolerant: true, Work: collectWork, Place: ".",
+	}
+	b.made[s.Name] = []made{{id: n.ID}}
+	return b.addNode(n)
 }

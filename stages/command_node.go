@@ -240,3 +240,62 @@ func lastLines(s string) string {
 	lines = lines[max(0, len(lines)-most):]
 	return "\n  " + strings.Join(lines, "\n  ")
 }
+
+// addCommands adds a user's step: once, for each mode, or for each point.
+func (b *builder) addCommands(s specs.Stage) error {
+	parts := []made{{}}
+	switch s.Per {
+	case "mode":
+		parts = nil
+		for _, mode := range b.seriesModes() {
+			parts = append(parts, made{mode: mode})
+		}
+	case "point":
+		parts = b.made["load"]
+	}
+	for _, part := range parts {
+		if err := b.addCommand(s, part); err != nil {
+			return fmt.Errorf("stage %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+func (b *builder) addCommand(s specs.Stage, part made) error {
+	label := ""
+	switch {
+	case part.at != nil:
+		label = " " + pointLabel(part.at.Axes)
+		// An axis may lie below the stage's settings.
+		i := slices.IndexFunc(part.at.Config.Stages, func(o specs.Stage) bool { return o.Name == s.Name })
+		s = part.at.Config.Stages[i]
+	case part.mode != "":
+		label = " mode=" + part.mode
+	}
+	in, w, err := newCommandInput(s.Command, b.exp, b.site)
+	if err != nil {
+		return err
+	}
+	var needs []string
+	for _, stage := range s.Needs {
+		ids := b.needed(stage, part)
+		in.Needs = append(in.Needs, namedNeed{variable(stage), ids})
+		needs = append(needs, ids...)
+	}
+	raw, err := pipeline.NewInput(in)
+	if err != nil {
+		return err
+	}
+	n := &pipeline.Node{
+		ID: s.Name + label, Stage: "command", Kind: pipeline.Pure, Input: raw, Needs: needs,
+		Work: w.work, Place: s.Name + "/" + fileName(strings.TrimSpace(label)),
+		// What a user's command does to the machine nobody knows: not while a
+		// deployment has it to itself.
+		Uses: map[string]int{hostResource: 1},
+	}
+	if err := b.addNode(n); err != nil {
+		return err
+	}
+	b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: part.mode, at: part.at})
+	return nil
+}

@@ -2,6 +2,7 @@ package stages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -254,4 +255,56 @@ func judge(rules []*specs.Rule, facts map[string]float64) pipeline.Verdict {
 		}
 	}
 	return pipeline.Verdict{Usable: true}
+}
+
+// addLoads adds a measurement for every point of the sweep.
+func (b *builder) addLoads(s specs.Stage) error {
+	for i := range b.points {
+		p := &b.points[i]
+		r, err := b.resolve(*p)
+		if err != nil {
+			return err
+		}
+		w := p.Config.Workload
+		if w.API == load.Chat && w.Dataset.Kind == workload.Random {
+			return errors.New("workload: prompts of the random dataset are token ids, which the chat API cannot take; use api: completions, or a dataset of text")
+		}
+		src, err := b.source(w.Dataset)
+		if err != nil {
+			return err
+		}
+		in, err := pipeline.NewInput(b.loadInput(*p, r, src))
+		if err != nil {
+			return err
+		}
+		stand := b.stands[r.on]
+		n := &pipeline.Node{
+			ID: "load " + pointLabel(p.Axes), Stage: "load", Kind: pipeline.Measurement, Input: in, Needs: []string{stand},
+			Work:   loadWork{source: src, slo: b.exp.SLO, redact: b.exp.Redact}.work,
+			Judge:  func(r pipeline.Record) pipeline.Verdict { return judge(b.rules, r.Facts) },
+			Uses:   map[string]int{"load on " + stand: 1},
+			Expect: time.Duration(float64(w.Requests)/p.QPS*float64(time.Second)) + stagesOf(p.Config).load.Cooldown,
+		}
+		if err := b.addNode(n); err != nil {
+			return err
+		}
+		b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: p.Mode, at: p, gpus: r.deployment.GPUs(), config: configOf(r.deployment)})
+	}
+	return nil
+}
+
+func (b *builder) source(d specs.Dataset) (*workload.Source, error) {
+	w := workload.Dataset{
+		Kind: d.Kind, Name: d.Name, Path: d.Path,
+		InputTokens: d.InputTokens, OutputTokens: d.OutputTokens, RangeRatio: d.RangeRatio,
+	}
+	if src, ok := b.sources[w]; ok {
+		return src, nil
+	}
+	src, err := workload.Open(w)
+	if err != nil {
+		return nil, fmt.Errorf("workload.dataset: %w", err)
+	}
+	b.sources[w] = src
+	return src, nil
 }

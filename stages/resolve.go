@@ -1,0 +1,106 @@
+package stages
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"vbp/specs"
+	"vbp/stages/deploy"
+)
+
+// standing is all that makes two points share a running deployment, as JSON.
+type standing string
+
+// resolved is what a point resolves to.
+type resolved struct {
+	deployment deploy.Deployment
+	deploy     deployInput
+	warmup     *warmupInput // nil: none
+	sideBySide bool
+	on         standing
+}
+
+// resolve says what point p is to be measured on.
+func (b *builder) resolve(p specs.Point) (resolved, error) {
+	i := slices.IndexFunc(p.Config.Modes, func(m specs.Mode) bool { return m.Name == p.Mode })
+	s := stagesOf(p.Config)
+	var r resolved
+	r.deployment = deploymentOf(p.Config, p.Config.Modes[i])
+	r.deploy = deployInput{r.deployment, s.deploy.ReadyTimeout.String()}
+	r.warmup = newWarmupInput(p, r.deployment, s)
+	r.sideBySide = s.load.SideBySide && engines[r.deployment.Engine].sideBySide
+	data, err := json.Marshal(struct {
+		Deploy     deployInput
+		Warmup     *warmupInput
+		SideBySide bool
+	}{r.deploy, r.warmup, r.sideBySide})
+	r.on = standing(data)
+	return r, err
+}
+
+// addDeployments adds one service for all points that can share it, and its
+// warm-up.
+func (b *builder) addDeployments(s specs.Stage) error {
+	for _, p := range b.points {
+		r, err := b.resolve(p)
+		if err != nil {
+			return err
+		}
+		if _, ok := b.stands[r.on]; ok {
+			continue
+		}
+		if err := checkDeployable(b.site, r.deployment); err != nil {
+			return fmt.Errorf("mode %s: %w", p.Mode, err)
+		}
+		label := b.deploymentLabel(p)
+		id, err := b.addDeploy(label, r.deploy, r.sideBySide, p.Config)
+		if err != nil {
+			return err
+		}
+		b.made[s.Name] = append(b.made[s.Name], made{id: id, mode: p.Mode})
+		b.stands[r.on] = id
+		if r.warmup != nil {
+			if b.stands[r.on], err = b.addWarmup(label, id, p.Mode, *r.warmup); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settings are the entries of stages that exactly one of exists.
+type settings struct {
+	deploy  *specs.DeployStage
+	warmup  *specs.WarmupStage
+	load    *specs.LoadStage
+	collect *specs.CollectStage
+}
+
+func stagesOf(e *specs.Experiment) settings {
+	var out settings
+	for _, s := range e.Stages {
+		switch {
+		case s.Deploy != nil:
+			out.deploy = s.Deploy
+		case s.Warmup != nil:
+			out.warmup = s.Warmup
+		case s.Load != nil:
+			out.load = s.Load
+		case s.Collect != nil:
+			out.collect = s.Collect
+		}
+	}
+	return out
+}
+
+// deploymentLabel names a deployment after its mode, and after the other axes
+// too if those give the mode several deployments.
+func (b *builder) deploymentLabel(p specs.Point) string {
+	for _, e := range b.made["deploy"] {
+		if e.mode == p.Mode {
+			return seriesLabel(p.Axes)
+		}
+	}
+	return "mode=" + p.Mode
+}
