@@ -32,7 +32,7 @@ func Build(exp *specs.Experiment, site *Site) (*pipeline.Graph, error) {
 		graph:   &pipeline.Graph{Scope: exp.Name, Capacity: map[string]int{hostResource: hostUnits}},
 		made:    make(map[string][]made),
 		sources: make(map[workload.Dataset]*workload.Source),
-		stands:  make(map[standing]string),
+		stands:  make(map[standing]string), resolved: make(map[combination]resolved),
 	}
 	for _, s := range inOrder(exp.Stages) {
 		if err := b.add(s); err != nil {
@@ -69,6 +69,8 @@ type builder struct {
 	made    map[string][]made // stage -> its nodes
 	sources map[workload.Dataset]*workload.Source
 	stands  map[standing]string // node that the points of a deployment stand on
+
+	resolved map[combination]resolved
 }
 
 // made is a node of a stage and the part of the sweep that it belongs to: a

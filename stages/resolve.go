@@ -21,8 +21,25 @@ type resolved struct {
 	on         standing
 }
 
-// resolve says what point p is to be measured on.
+// combination is what points that resolve to the same have in common.
+type combination struct {
+	config *specs.Experiment
+	mode   string
+}
+
+// resolve says what point p is to be measured on; worked out once for all
+// points of a combination.
 func (b *builder) resolve(p specs.Point) (resolved, error) {
+	c := combination{p.Config, p.Mode}
+	if r, ok := b.resolved[c]; ok {
+		return r, nil
+	}
+	r, err := newResolved(p)
+	b.resolved[c] = r
+	return r, err
+}
+
+func newResolved(p specs.Point) (resolved, error) {
 	i := slices.IndexFunc(p.Config.Modes, func(m specs.Mode) bool { return m.Name == p.Mode })
 	s := stagesOf(p.Config)
 	var r resolved
