@@ -168,7 +168,7 @@ func TestCollectOfFailedNeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.ContainsFunc(analysis.Warnings, func(s string) bool {
-		return strings.Contains(s, "nixl: rate 1000 is left out") && strings.Contains(s, "it could not be measured")
+		return strings.Contains(s, "nixl: nothing was sent at rate 1000") && strings.Contains(s, "it could not be measured")
 	}) {
 		t.Errorf("warnings %q", analysis.Warnings)
 	}

@@ -67,7 +67,7 @@ func drawing(a *analyze.Analysis, f figureInput) (render.Figure, error) {
 	if err != nil {
 		return render.Figure{}, err
 	}
-	o := plot.Options{Title: f.Title, Only: f.Only, Xs: f.Xs, PerGPU: f.PerGPU, Footer: footnotes(a.Warnings)}
+	o := plot.Options{Title: f.Title, Only: f.Only, Xs: f.Xs, PerGPU: f.PerGPU, Footer: footnotes(chosen.Warnings)}
 	switch f.Kind {
 	case "attainment":
 		if len(chosen.Series) != 1 {
@@ -114,10 +114,31 @@ func chooseSeries(a *analyze.Analysis, f figureInput) (*analyze.Analysis, error)
 			out.Series = append(out.Series, s)
 		}
 	}
+	out.Warnings = slices.DeleteFunc(slices.Clone(a.Warnings), func(w string) bool {
+		return slices.ContainsFunc(a.Series, func(s analyze.Series) bool {
+			return isAbout(w, s) && !slices.ContainsFunc(out.Series, func(o analyze.Series) bool { return o.Name == s.Name })
+		})
+	})
 	if len(out.Series) == 0 {
 		return nil, errors.New("no series to draw: nothing was measured, or where lets none through")
 	}
 	return &out, nil
+}
+
+// isAbout reports whether a warning is about one series: it begins with its
+// name, or with the axes of one of its points.
+func isAbout(warning string, s analyze.Series) bool {
+	if strings.HasPrefix(warning, s.Name+": ") {
+		return true
+	}
+	axes, _, _ := strings.Cut(warning, ": ")
+	words := strings.Fields(axes)
+	for k, v := range s.Labels {
+		if !slices.Contains(words, k+"="+v) {
+			return false
+		}
+	}
+	return len(s.Labels) > 0
 }
 
 // Formats that figures can be written in.

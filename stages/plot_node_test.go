@@ -211,3 +211,28 @@ func TestDraw(t *testing.T) {
 		t.Errorf("it leaves %q", got)
 	}
 }
+
+// TestFootnotes holds that a figure of one series carries the notes about it
+// and about the whole, not those about others.
+func TestFootnotes(t *testing.T) {
+	a := &analyze.Analysis{
+		Series: []analyze.Series{
+			{Name: "a", Labels: map[string]string{"mode": "a"}, Rates: []analyze.Rate{{QPS: 1, Sent: 1}}},
+			{Name: "ab", Labels: map[string]string{"mode": "ab"}},
+		},
+		Warnings: []string{
+			"a: nothing was sent at rate 2", "ab: nothing was sent at rate 2", "mode=ab qps=2 repeat=0: 1 of 4 requests failed",
+			"mode=a qps=2 repeat=0: 1 of 4 requests failed", "prefix caches could not be reset before 2 of 4 points: ...",
+		},
+	}
+	got, err := chooseSeries(a, figureInput{Labels: map[string]string{"mode": "a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{a.Warnings[0], a.Warnings[3], a.Warnings[4]}; !slices.Equal(got.Warnings, want) {
+		t.Errorf("got %q, want %q", got.Warnings, want)
+	}
+	if got, err := chooseSeries(a, figureInput{}); err != nil || !slices.Equal(got.Warnings, a.Warnings) {
+		t.Errorf("a figure of all has %q, %v", got.Warnings, err)
+	}
+}

@@ -120,7 +120,7 @@ func TestMissingPointsLeaveNoNumbers(t *testing.T) {
 	if len(s.Rates) != 2 || s.Rates[1].Repeats != 1 || len(s.Rates[1].Each) != 2 || s.Rates[1].Each[1].Reason != "the server died" {
 		t.Fatalf("got %+v", s.Rates)
 	}
-	warned(t, a, "rate 2 is left out", "the server died")
+	warned(t, a, "nothing was sent at rate 2", "the server died")
 	if err := a.WriteJSON(&strings.Builder{}); err != nil {
 		t.Error(err)
 	}

@@ -11,7 +11,8 @@ import (
 
 // curve is a series being made: its rates, and the sorted samples behind each.
 type curve struct {
-	missing  []float64 // x of the rates that were left out
+	missing  []float64 // x of the rates at which nothing was sent
+	absent   []string  // why
 	group    *group
 	rates    []Rate
 	scored   []*scored // the samples pooled in rates[i]
@@ -31,6 +32,9 @@ func newCurve(g *group, slo objectives, p Params) (*curve, error) {
 	}
 	for _, r := range g.byRate() {
 		c.add(r, r.rate/divisor)
+	}
+	if len(c.missing) > 0 {
+		c.warn("nothing was sent at rate %s (%s)", numbers(c.missing), strings.Join(c.absent, "; "))
 	}
 	return c, nil
 }
@@ -60,8 +64,10 @@ func (c *curve) add(r rates, x float64) {
 	slices.Sort(reasons)
 	rate.Reason = strings.Join(slices.Compact(reasons), "; ")
 	if all.empty() {
-		c.warn("rate %s is left out: nothing was sent (%s)", number(x), rate.Reason)
 		c.missing = append(c.missing, x)
+		if !slices.Contains(c.absent, rate.Reason) {
+			c.absent = append(c.absent, rate.Reason)
+		}
 		return
 	}
 	pooled := valid

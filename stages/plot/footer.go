@@ -112,6 +112,8 @@ func capacityLine(series []analyze.Series, r reading, div []float64, unit string
 	for i, s := range series {
 		c := r.capacity(s.Capacity)
 		switch {
+		case len(s.Rates) == 0:
+			parts = append(parts, s.Name+" not measured")
 		case c.Value == nil || c.Bound == analyze.None:
 			parts = append(parts, s.Name+" none")
 		case c.Bound == analyze.AtLeast:
