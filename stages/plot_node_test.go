@@ -212,9 +212,9 @@ func TestDraw(t *testing.T) {
 	}
 }
 
-// TestFootnotes holds that a figure of one series carries the notes about it
+// TestNotesOfOneSeries holds that a figure of one series carries the notes about it
 // and about the whole, not those about others.
-func TestFootnotes(t *testing.T) {
+func TestNotesOfOneSeries(t *testing.T) {
 	a := &analyze.Analysis{
 		Series: []analyze.Series{
 			{Name: "a", Labels: map[string]string{"mode": "a"}, Rates: []analyze.Rate{{QPS: 1, Sent: 1}}},
