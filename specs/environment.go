@@ -227,10 +227,17 @@ func (e *Experiment) CheckSecrets() error {
 // left alone.
 func (e *Experiment) Redact(s string) string {
 	lookup := e.lookup()
+	type secret struct{ name, value string }
+	var known []secret
 	for _, name := range e.secrets() {
 		if value, ok := lookup(name); ok && len(value) >= 4 {
-			s = strings.ReplaceAll(s, value, "${secret:"+name+"}")
+			known = append(known, secret{name, value})
 		}
+	}
+	// The longest first: one may begin as another does.
+	slices.SortStableFunc(known, func(a, b secret) int { return len(b.value) - len(a.value) })
+	for _, k := range known {
+		s = strings.ReplaceAll(s, k.value, "${secret:"+k.name+"}")
 	}
 	return s
 }

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// sweepKeys are reserved; any other key of sweep is a dotted path.
 // Rates outside of these are slips of the pen; nothing serves or waits so long.
 const (
 	leastQPS = 1e-6
 	mostQPS  = 1e6
 )
 
+// sweepKeys are reserved; any other key of sweep is a dotted path.
 var sweepKeys = []string{"mode", "qps", "repeat", "exclude"}
 
 // maxPoints is the most points a sweep may have: a year of measuring at half

@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +28,7 @@ type analyzeInput struct {
 	ScaleRate *float64  `json:"scale_rate"`
 	Valid     []string  `json:"valid"`
 	Series    []string  `json:"series"` // axes that tell series apart; null: all
+	Where     string    `json:"where"`  // condition on the axes of points; "": all
 	Need      string    `json:"need"`   // the collect node
 }
 
@@ -68,6 +71,9 @@ func analyzeWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 	if err != nil {
 		return err
 	}
+	if points, err = choosePoints(points, in.Where); err != nil {
+		return err
+	}
 	params := analyze.Params{TTFT: ttft, TPOT: tpot, Target: in.SLO.Target, Scales: in.Scales, ScaleRate: math.NaN(), Series: in.Series}
 	if in.ScaleRate != nil {
 		params.ScaleRate = *in.ScaleRate
@@ -80,13 +86,46 @@ func analyzeWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 	return writeAnalysis(rt.Dir, a)
 }
 
+// choosePoints returns the points that a condition on their axes lets through.
+func choosePoints(points []analyze.Point, where string) ([]analyze.Point, error) {
+	match, err := matcher(where)
+	if err != nil {
+		return nil, err
+	}
+	var out []analyze.Point
+	for _, p := range points {
+		labels := make(map[string]string)
+		for _, a := range p.Table.Meta.Axes {
+			if a.Set && a.Name != "qps" && a.Name != "repeat" {
+				labels[a.Name] = a.Value
+			}
+		}
+		ok, err := match(labels)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// failures folds the failed requests of a series into one line.
+type failures struct {
+	points, failed, sent int
+	first                string
+}
+
 // observed says what was seen of the points that speaks against taking them
-// at face value: work that was not done where the mode says it is, caches that
-// may have been warm, and the notes of their loads.
+// at face value: requests that failed, work that was not done where the mode
+// says it is, caches that may have been warm, and the notes of their loads. A
+// line begins with the axes that it is about.
 func observed(points []analyze.Point) []string {
-	var out, notes []string
-	unreset := 0
-	at := make(map[string][]string) // note -> points
+	var out, series, notes []string
+	unreset, why := 0, ""
+	failed := make(map[string]*failures) // by series
+	at := make(map[string][]string)      // note -> points
 	for _, p := range points {
 		m := p.Table.Meta
 		if n := m.Facts["fallbacks"]; n > 0 {
@@ -97,20 +136,43 @@ func observed(points []analyze.Point) []string {
 			unreset++
 		}
 		if first := firstFailure(p.Table); first != "" {
-			out = append(out, fmt.Sprintf("%s: %d of %d requests failed, the first with %s", axesLabel(m.Axes), p.Table.Failed(), p.Table.Len(), first))
+			label := axesLabel(slices.DeleteFunc(slices.Clone(m.Axes), func(a sample.Axis) bool { return a.Name == "qps" || a.Name == "repeat" }))
+			f := failed[label]
+			if f == nil {
+				f = &failures{first: first}
+				failed[label] = f
+				series = append(series, label)
+			}
+			f.points, f.failed, f.sent = f.points+1, f.failed+p.Table.Failed(), f.sent+p.Table.Len()
 		}
 		if m.Extra[notesKey] == "" {
 			continue
 		}
 		for _, n := range strings.Split(m.Extra[notesKey], "\n") {
+			if reason, ok := strings.CutPrefix(n, resetNote); ok {
+				why = cmp.Or(why, reason)
+				continue
+			}
 			if at[n] == nil {
 				notes = append(notes, n)
 			}
 			at[n] = append(at[n], axesLabel(m.Axes))
 		}
 	}
+	for _, label := range series {
+		f := failed[label]
+		where := ""
+		if f.points > 1 {
+			where = fmt.Sprintf(" at %d points", f.points)
+		}
+		out = append(out, fmt.Sprintf("%s: %d of %d requests failed%s, the first with %s", label, f.failed, f.sent, where, f.first))
+	}
 	if unreset > 0 {
-		out = append(out, fmt.Sprintf("prefix caches could not be reset before %d of %d points: repeated prompts may have hit them", unreset, len(points)))
+		line := fmt.Sprintf("prefix caches could not be reset before %d of %d points: repeated prompts may have hit them", unreset, len(points))
+		if why != "" {
+			line += " (" + why + ")"
+		}
+		out = append(out, line)
 	}
 	for _, n := range notes {
 		where := at[n][0]
@@ -150,7 +212,7 @@ func collectedPoints(dir string, valid []string) ([]analyze.Point, error) {
 	for i, e := range entries {
 		p := analyze.Point{Table: tables[i]}
 		if e.Path == "" {
-			p.Missing, p.Reason = true, "it could not be measured"
+			p.Missing, p.Reason = true, "its load failed, as the journal tells"
 			fillFromAxes(&tables[i].Meta)
 		} else {
 			v := judge(rules, e.Facts)
@@ -215,16 +277,16 @@ func (b *builder) addAnalyze(s specs.Stage) error {
 		place = "."
 	}
 	b.made[s.Name] = []made{{id: s.Name}}
-	return b.addAnalysis(s.Name, place, s, nil)
+	return b.addAnalysis(s.Name, place, s, nil, "")
 }
 
 // addAnalysis adds a node that judges the samples as stage s says; axes are
 // those that tell series apart, nil: all.
-func (b *builder) addAnalysis(id, place string, s specs.Stage, axes []string) error {
+func (b *builder) addAnalysis(id, place string, s specs.Stage, axes []string, where string) error {
 	need := b.made[s.Needs[0]][0].id
 	raw, err := pipeline.NewInput(analyzeInput{
 		Code: b.site.Code, SLO: newSLOInput(s.Analyze.SLO), Scales: s.Analyze.SLOScales,
-		ScaleRate: s.Analyze.ScaleRate, Valid: b.exp.Valid, Series: axes, Need: need,
+		ScaleRate: s.Analyze.ScaleRate, Valid: b.exp.Valid, Series: axes, Where: where, Need: need,
 	})
 	if err != nil {
 		return err

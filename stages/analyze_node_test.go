@@ -74,7 +74,7 @@ func TestAnalyze(t *testing.T) {
 		t.Errorf("SLO %+v", a.SLO)
 	}
 	// A point without a record is told of under its rate.
-	if !slices.ContainsFunc(a.Warnings, func(s string) bool { return strings.HasPrefix(s, "a: nothing was sent at rate 4.5") }) {
+	if !slices.ContainsFunc(a.Warnings, func(s string) bool { return strings.HasPrefix(s, "a: not measured at rate 4.5") }) {
 		t.Errorf("warnings %q", a.Warnings)
 	}
 	f, err := os.Open(filepath.Join(dir, tableFile))

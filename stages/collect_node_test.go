@@ -168,7 +168,7 @@ func TestCollectOfFailedNeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.ContainsFunc(analysis.Warnings, func(s string) bool {
-		return strings.Contains(s, "nixl: nothing was sent at rate 1000") && strings.Contains(s, "it could not be measured")
+		return strings.Contains(s, "nixl: not measured at rate 1000") && strings.Contains(s, "its load failed")
 	}) {
 		t.Errorf("warnings %q", analysis.Warnings)
 	}

@@ -125,8 +125,11 @@ func (w commandWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.
 		return err
 	}
 	if err != nil {
-		stderr, _ := os.ReadFile(filepath.Join(rt.Dir, stderrFile))
-		return fmt.Errorf("command %q: %w%s", in.Run, err, lastLines(string(stderr)))
+		said, _ := os.ReadFile(filepath.Join(rt.Dir, stderrFile))
+		if len(said) == 0 {
+			said, _ = os.ReadFile(filepath.Join(rt.Dir, stdoutFile))
+		}
+		return fmt.Errorf("command %q: %w%s", in.Run, err, lastLines(string(said)))
 	}
 	return keepOutputs(rt.Dir, in)
 }

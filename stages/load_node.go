@@ -110,7 +110,7 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 	reset, err := srv.ResetCaches(ctx)
 	if err != nil {
 		// The record says so; whether the server is fit at all, the load shows.
-		notes = append(notes, fmt.Sprintf("prefix caches were not reset: %v", err))
+		notes = append(notes, resetNote+err.Error())
 	}
 
 	e := srv.Endpoint()
@@ -162,6 +162,9 @@ var simulatedName, _, _ = strings.Cut(engine.Identity, "/")
 // notesKey is where a samples file keeps what is worth saying of its point,
 // one note a line.
 const notesKey = "notes"
+
+// resetNote begins the note of why prefix caches could not be reset.
+const resetNote = "prefix caches were not reset: "
 
 // facts that this package adds to load's.
 var facts = []load.Fact{

@@ -94,18 +94,14 @@ func footnotes(warnings []string) []string {
 func chooseSeries(a *analyze.Analysis, f figureInput) (*analyze.Analysis, error) {
 	out := *a
 	out.Series = nil
-	where := func(map[string]string) (bool, error) { return true, nil }
-	if f.Where != "" {
-		w, err := specs.CompileWhere(f.Where)
-		if err != nil {
-			return nil, fmt.Errorf("where: %w", err)
-		}
-		where = w.Matches
+	where, err := matcher(f.Where)
+	if err != nil {
+		return nil, err
 	}
 	for _, s := range a.Series {
 		ok, err := where(s.Labels)
 		if err != nil {
-			return nil, fmt.Errorf("where: %w", err)
+			return nil, err
 		}
 		for k, v := range f.Labels {
 			ok = ok && s.Labels[k] == v
@@ -132,6 +128,9 @@ func isAbout(warning string, s analyze.Series) bool {
 		return true
 	}
 	axes, _, _ := strings.Cut(warning, ": ")
+	if strings.HasSuffix(axes, " more") {
+		return false // of several points, perhaps of others too
+	}
 	words := strings.Fields(axes)
 	for k, v := range s.Labels {
 		if !slices.Contains(words, k+"="+v) {
@@ -185,55 +184,68 @@ type series struct {
 	labels map[string]string
 }
 
-// series lists the curves of the sweep in its order, as far as axes tell them
-// apart.
-func (b *builder) series(axes []string) []series {
+// series lists the curves of the sweep in its order, as far as a figure's axes
+// tell them apart, of the points that its where lets through.
+func (b *builder) series(f specs.Figure) ([]series, error) {
+	where, err := matcher(f.Where)
+	if err != nil {
+		return nil, fmt.Errorf("figure %s: %w", f.File, err)
+	}
 	var out []series
 	seen := make(map[string]bool)
 	for _, p := range b.points {
-		own := slices.DeleteFunc(slices.Clone(p.Axes), func(a specs.AxisValue) bool {
-			return !a.Set || !slices.Contains(axes, a.Name)
-		})
-		s := series{label: pointLabel(own), labels: make(map[string]string)}
-		if seen[s.label] {
+		ok, err := where(labelsOf(p.Axes, nil))
+		if err != nil {
+			return nil, fmt.Errorf("figure %s: %w", f.File, err)
+		}
+		s := series{labels: labelsOf(p.Axes, f.Series)}
+		s.label = pointLabel(slices.DeleteFunc(slices.Clone(p.Axes), func(a specs.AxisValue) bool { return s.labels[a.Name] == "" }))
+		if !ok || seen[s.label] {
 			continue
 		}
 		seen[s.label] = true
-		for _, a := range own {
-			s.labels[a.Name] = a.Value
-		}
 		out = append(out, s)
 	}
-	return out
-}
-
-// matching lists the series of a figure.
-func (b *builder) matching(f specs.Figure) ([]series, error) {
-	all := b.series(f.Series)
-	if f.Where == "" {
-		return all, nil
-	}
-	where, err := specs.CompileWhere(f.Where)
-	if err != nil {
-		return nil, fmt.Errorf("figure %s: where: %w", f.File, err)
-	}
-	var out []series
-	for _, s := range all {
-		ok, err := where.Matches(s.labels)
-		if err != nil {
-			return nil, fmt.Errorf("figure %s: where: %w", f.File, err)
-		}
-		if ok {
-			out = append(out, s)
-		}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("figure %s: where lets no series through: %s", f.File, f.Where)
 	}
 	return out, nil
 }
 
+// labelsOf is the value of each axis that applies and tells series apart: of
+// those named, or of all but qps and repeat.
+func labelsOf(axes []specs.AxisValue, named []string) map[string]string {
+	labels := make(map[string]string)
+	for _, a := range axes {
+		if a.Set && a.Name != "qps" && a.Name != "repeat" && (named == nil || slices.Contains(named, a.Name)) {
+			labels[a.Name] = a.Value
+		}
+	}
+	return labels
+}
+
+// matcher compiles a where; an empty one lets all through.
+func matcher(where string) (func(labels map[string]string) (bool, error), error) {
+	if where == "" {
+		return func(map[string]string) (bool, error) { return true, nil }, nil
+	}
+	w, err := specs.CompileWhere(where)
+	if err != nil {
+		return nil, fmt.Errorf("where: %w", err)
+	}
+	return func(labels map[string]string) (bool, error) {
+		ok, err := w.Matches(labels)
+		if err != nil {
+			return false, fmt.Errorf("where: %w", err)
+		}
+		return ok, nil
+	}, nil
+}
+
 // analysisFor returns the analysis that a figure draws: the plot stage's, or,
-// if the figure tells series apart by fewer axes, one like it that pools the
-// points of the others.
-func (b *builder) analysisFor(f specs.Figure, plot specs.Stage, analysis string) (string, error) {
+// if the figure tells series apart by fewer axes, one like it of the points
+// that its where lets through, which pools those of the other axes.
+func (b *builder) analysisFor(f *specs.Figure, plot specs.Stage, analysis string) (string, error) {
 	fewer := func(a specs.AxisValue) bool {
 		return a.Name != "qps" && a.Name != "repeat" && !slices.Contains(f.Series, a.Name)
 	}
@@ -241,11 +253,15 @@ func (b *builder) analysisFor(f specs.Figure, plot specs.Stage, analysis string)
 		return analysis, nil
 	}
 	i := slices.IndexFunc(b.exp.Stages, func(s specs.Stage) bool { return s.Name == plot.Needs[0] })
-	id := analysis + " by " + strings.Join(f.Series, ", ")
+	id, where := analysis+" by "+strings.Join(f.Series, ", "), f.Where
+	if where != "" {
+		id += " where " + where
+	}
+	f.Where = "" // the analysis has done it
 	if b.graph.Node(id) != nil {
 		return id, nil
 	}
-	return id, b.addAnalysis(id, "", b.exp.Stages[i], f.Series)
+	return id, b.addAnalysis(id, "", b.exp.Stages[i], f.Series, where)
 }
 
 // addPlots adds a node for every figure of a plot stage: one that changes is
@@ -263,7 +279,11 @@ func (b *builder) addPlots(s specs.Stage, analysis string) error {
 		place = dir
 	}
 	for _, f := range b.exp.Figures {
-		analysis, err := b.analysisFor(f, s, analysis)
+		all, err := b.series(f)
+		if err != nil {
+			return err
+		}
+		analysis, err := b.analysisFor(&f, s, analysis)
 		if err != nil {
 			return err
 		}
@@ -275,10 +295,6 @@ func (b *builder) addPlots(s specs.Stage, analysis string) error {
 		drawings := []one{{"", place, nil}}
 		if f.Kind == "attainment" { // of one series each
 			drawings = nil
-			all, err := b.matching(f)
-			if err != nil {
-				return err
-			}
 			for _, s := range all {
 				d := one{" " + s.label, place, s.labels}
 				if len(all) > 1 {

@@ -164,9 +164,9 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 		return nil, err
 	}
 	if measures(p) {
-		host, err := lockHost(ctx, "apply "+exp.Name, o.Notice)
-		if err != nil {
-			return nil, err
+		host, lockErr := lockHost(ctx, "apply "+exp.Name, o.Notice)
+		if lockErr != nil {
+			return nil, lockErr
 		}
 		defer func() { err = errors.Join(err, host.Release()) }()
 		// What was waited for may have measured the same.

@@ -102,10 +102,24 @@ func reportApply(a *stages.Applied, asJSON bool, stdout, stderr io.Writer) error
 	case t.Usable == 0:
 		return exitError{exitNothing, fmt.Errorf("no point has a usable result; the logs of servers that were started are in %s", filepath.Join(a.RunDir, "logs"))}
 	case t.Lost+t.LostSteps > 0:
-		return exitError{exitPartial, fmt.Errorf("partial: %d of %d points have no usable result, %d other steps failed; the same command tries them again",
-			t.Lost, t.Usable+t.Lost, t.LostSteps)}
+		return exitError{exitPartial, fmt.Errorf("partial: %s; the same command tries again", lostText(t))}
 	}
 	return nil
+}
+
+// lostText says what has no usable result.
+func lostText(t stages.Tally) string {
+	var parts []string
+	if t.Lost > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d points have no usable result", t.Lost, t.Usable+t.Lost))
+	}
+	switch {
+	case t.LostSteps == 1:
+		parts = append(parts, "one step failed")
+	case t.LostSteps > 1:
+		parts = append(parts, fmt.Sprintf("%d steps failed", t.LostSteps))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // failures lists what went wrong, each cause once.

@@ -21,9 +21,21 @@ func main() {
 	// The first signal cancels the context: servers are stopped and what was
 	// measured is kept. A second one ends vbp at once; the guardians then end
 	// the servers.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), signals()...)
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// signals are those that end vbp in good order: not the ones that it was
+// started to ignore, as by nohup.
+func signals() []os.Signal {
+	var out []os.Signal
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // run is the whole command: it returns the exit code.

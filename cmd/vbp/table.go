@@ -70,6 +70,10 @@ func capacityText(s analyze.Series, unit string) string {
 		text = figures(*c.Value) + " " + unit
 	case c.Bound == analyze.AtLeast && c.Value != nil:
 		text = "at least " + figures(*c.Value) + " " + unit + ", the last rate that was measured"
+		i := slices.IndexFunc(s.Rates, func(r analyze.Rate) bool { return r.QPS > *c.Value })
+		if i >= 0 {
+			text = fmt.Sprintf("at least %s %s; between there and %s nothing could be measured", figures(*c.Value), unit, number(s.Rates[i].QPS))
+		}
 	}
 	if slices.ContainsFunc(s.Rates, func(r analyze.Rate) bool { return !r.Valid }) {
 		text += ", as far as points that are not valid can tell"

@@ -163,6 +163,7 @@ const (
 	Exact   = "exact"    // the curve falls through the target at Value
 	AtLeast = "at_least" // the curve reaches the target and never falls below it again: Value is its last rate
 	None    = "none"     // the curve never reaches the target: Value is null
+	Unknown = "unknown"  // nothing could be measured: Value is null
 )
 
 // Capacity is the largest rate at which the curve passes the target

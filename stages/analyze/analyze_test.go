@@ -120,13 +120,13 @@ func TestMissingPointsLeaveNoNumbers(t *testing.T) {
 	if len(s.Rates) != 2 || s.Rates[1].Repeats != 1 || len(s.Rates[1].Each) != 2 || s.Rates[1].Each[1].Reason != "the server died" {
 		t.Fatalf("got %+v", s.Rates)
 	}
-	warned(t, a, "nothing was sent at rate 2", "the server died")
+	warned(t, a, "not measured at rate 2", "the server died")
 	if err := a.WriteJSON(&strings.Builder{}); err != nil {
 		t.Error(err)
 	}
 	// Even if nothing at all was measured.
 	a = analyze(t, params(), missing(1, 0))
-	if len(a.Series) != 1 || len(a.Series[0].Rates) != 0 || a.Series[0].Capacity.Both.Bound != None {
+	if len(a.Series) != 1 || len(a.Series[0].Rates) != 0 || a.Series[0].Capacity.Both.Bound != Unknown {
 		t.Errorf("got %+v", a.Series)
 	}
 }

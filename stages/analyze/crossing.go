@@ -53,6 +53,9 @@ func crossings(curve []vertex, target float64) []float64 {
 // result tells of this case.
 func capacity(curve []vertex, target float64) (c Capacity, recovers bool) {
 	c.Bound = None
+	if len(curve) == 0 {
+		return Capacity{Bound: Unknown}, false
+	}
 	last, below := math.NaN(), false // the last x on or above the target; whether something below came after it
 	for i, v := range curve {
 		if math.IsNaN(v.y) {

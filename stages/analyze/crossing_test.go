@@ -38,7 +38,7 @@ func TestCrossingsAndCapacity(t *testing.T) {
 		{"reaches the target at the end", []float64{0, 0.5}, "[2]", 2, AtLeast, false},
 		{"one point above", []float64{0.75}, "[]", 1, AtLeast, false},
 		{"one point below", []float64{0.25}, "[]", 0, None, false},
-		{"no point", nil, "[]", 0, None, false},
+		{"no point", nil, "[]", 0, Unknown, false},
 	} {
 		curve := curveOf(c.shares...)
 		if got := fmt.Sprint(crossings(curve, 0.5)); got != c.crossings {
@@ -49,7 +49,7 @@ func TestCrossingsAndCapacity(t *testing.T) {
 		if got.Value != nil {
 			value = *got.Value
 		}
-		if got.Bound != c.bound || value != c.value || (got.Value == nil) != (c.bound == None) || recovers != c.recovers {
+		if got.Bound != c.bound || value != c.value || (got.Value == nil) != (c.bound == None || c.bound == Unknown) || recovers != c.recovers {
 			t.Errorf("%s: capacity %v %s recovers %v, want %v %s %v", c.name, value, got.Bound, recovers, c.value, c.bound, c.recovers)
 		}
 	}

@@ -34,7 +34,7 @@ func newCurve(g *group, slo objectives, p Params) (*curve, error) {
 		c.add(r, r.rate/divisor)
 	}
 	if len(c.missing) > 0 {
-		c.warn("nothing was sent at rate %s (%s)", numbers(c.missing), strings.Join(c.absent, "; "))
+		c.warn("not measured at rate %s: %s", numbers(c.missing), strings.Join(c.absent, "; "))
 	}
 	return c, nil
 }

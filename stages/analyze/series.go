@@ -132,12 +132,12 @@ func (g *group) describe() (warnings []string) {
 			}
 		}
 	}
-	if len(gpus) > 0 {
+	if len(gpus) == 1 {
 		g.gpus = gpus[0]
 	}
 	if len(gpus) > 1 {
-		warnings = append(warnings, fmt.Sprintf("%s: its points used different numbers of GPUs (%s); %d is shown",
-			g.name, strings.Trim(fmt.Sprint(gpus), "[]"), g.gpus))
+		warnings = append(warnings, fmt.Sprintf("%s: its points used different numbers of GPUs (%s), so none is shown",
+			g.name, strings.Trim(fmt.Sprint(gpus), "[]")))
 	}
 	g.config = Config{}
 	for _, k := range slices.Sorted(maps.Keys(values)) {

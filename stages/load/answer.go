@@ -38,6 +38,7 @@ type answer struct {
 	last           int64  // when the last token came
 	seen, finished uint64 // choices by index, one bit each; indexes from 63 share one
 	all            *track // of every event with a choice, once one had no text
+	closing        int64  // when a finish reason came alone, without text; 0: it did not
 	stream         bool   // the header says that this is an event stream
 	kind           string // Content-Type
 	excerpt        []byte // begin of a body in which no event has been found
@@ -173,6 +174,9 @@ func (a *answer) event(data []byte, at int64) error {
 		a.plain.learn(data, &c)
 	} else if c.steps() {
 		a.textless(at)
+		if c.finishes() {
+			a.closing = at
+		}
 	}
 	return nil
 }
@@ -203,6 +207,7 @@ func (a *answer) token(at int64) {
 // track is the instants of a kind of events.
 type track struct {
 	first, last int64
+	step        int64 // from the event before the last to it, ns
 	events      int64
 	gaps        []int32
 }
@@ -212,9 +217,19 @@ func (t *track) add(at int64) {
 		t.first = at
 	} else {
 		t.gaps = append(t.gaps, gap(t.last, at))
+		t.step = at - t.last
 	}
 	t.events++
 	t.last = at
+}
+
+// drop forgets the last event.
+func (t *track) drop() {
+	t.events--
+	if n := len(t.gaps); n > 0 {
+		t.last -= t.step
+		t.gaps = t.gaps[:n-1]
+	}
 }
 
 // gap is the time between two events in microseconds, rounded; one of more
@@ -226,7 +241,7 @@ func gap(from, to int64) int32 { return int32(min((to-from+500)/1000, math.MaxIn
 // tells, at the end.
 func (a *answer) textless(at int64) {
 	if a.all == nil {
-		a.all = &track{a.out.FirstToken, a.last, a.out.Events, slices.Clone(a.out.Gaps)}
+		a.all = &track{first: a.out.FirstToken, last: a.last, events: a.out.Events, gaps: slices.Clone(a.out.Gaps)}
 	}
 	a.all.add(at)
 }
@@ -237,7 +252,13 @@ func (a *answer) textless(at int64) {
 // make TTFT too short or TPOT too long.
 func (a *answer) tokensWithoutText() {
 	o, t := &a.out, a.all
-	if t == nil || o.OutputTokens <= o.Events || o.Events > 0 && t.events != o.OutputTokens {
+	if t == nil || o.OutputTokens <= o.Events {
+		return
+	}
+	if a.closing == t.last && a.closing != 0 && t.events == o.OutputTokens+1 {
+		t.drop() // the finish came in an event of its own, and was no token
+	}
+	if o.Events > 0 && t.events != o.OutputTokens {
 		return
 	}
 	o.FirstToken, o.LastToken, o.Events, o.Gaps = t.first, t.last, t.events, t.gaps

@@ -3,6 +3,7 @@ package load
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -77,6 +78,11 @@ func (c *chunk) steps() bool {
 		}
 	}
 	return false
+}
+
+// finishes reports whether a choice of the event has its finish reason.
+func (c *chunk) finishes() bool {
+	return slices.ContainsFunc(c.Choices, func(o choice) bool { return o.Finish != "" })
 }
 
 // failure returns the error that the event tells of. Servers write

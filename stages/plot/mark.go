@@ -3,6 +3,7 @@ package plot
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,12 +14,12 @@ import (
 // curve's unit): in each segment with exactly one end below the target, the x
 // of the straight line at the target. It is analyze's formula, applied to
 // what is drawn, for a mark must lie on its curve even where the figure shows
-// only the rates that all series share.
+// only the rates that all series share. Nothing crosses in a gap.
 func crossings(vs []render.Vertex, target float64) []float64 {
 	var out []float64
 	for i := 1; i < len(vs); i++ {
 		a, b := vs[i-1], vs[i]
-		if (a.Y < target) == (b.Y < target) {
+		if math.IsNaN(a.Y) || math.IsNaN(b.Y) || (a.Y < target) == (b.Y < target) {
 			continue
 		}
 		x := b.X
@@ -30,6 +31,17 @@ func crossings(vs []render.Vertex, target float64) []float64 {
 		}
 	}
 	return out
+}
+
+// gapped reports whether a curve has a gap.
+func gapped(vs []render.Vertex) bool {
+	return slices.ContainsFunc(vs, func(v render.Vertex) bool { return math.IsNaN(v.Y) })
+}
+
+// differs reports whether a curve has points on both sides of the target.
+func differs(vs []render.Vertex, target float64) bool {
+	below := slices.ContainsFunc(vs, func(v render.Vertex) bool { return v.Y < target })
+	return below && slices.ContainsFunc(vs, func(v render.Vertex) bool { return v.Y >= target })
 }
 
 // mostMarks is how many crossings of one curve are marked in a panel of n
@@ -46,9 +58,10 @@ func mostMarks(n int) int {
 // of each curve. Notes say what has no mark.
 func marks(curves []curve, target float64) (rules []render.Rule, notes []string) {
 	rules = append(rules, render.Rule{Horizontal: true, At: target, Color: gray, Dash: render.Dashed})
-	var below, above, many []string
+	var below, above, many, hidden []string
 	for _, c := range curves {
-		if len(c.vertices) == 0 {
+		first := slices.IndexFunc(c.vertices, func(v render.Vertex) bool { return !math.IsNaN(v.Y) })
+		if first < 0 {
 			continue
 		}
 		xs := crossings(c.vertices, target)
@@ -57,7 +70,9 @@ func marks(curves []curve, target float64) (rules []render.Rule, notes []string)
 			many = append(many, fmt.Sprintf("%s (%d)", c.name, len(xs)))
 			xs = []float64{xs[0], xs[len(xs)-1]}
 		case len(xs) > 0:
-		case c.vertices[0].Y < target:
+		case gapped(c.vertices) && differs(c.vertices, target):
+			hidden = append(hidden, c.name)
+		case c.vertices[first].Y < target:
 			below = append(below, c.name)
 		default:
 			above = append(above, c.name)
@@ -72,6 +87,7 @@ func marks(curves []curve, target float64) (rules []render.Rule, notes []string)
 	}{
 		{below, "below " + percent(target) + " throughout: "},
 		{above, "never below " + percent(target) + ": "},
+		{hidden, "passes " + percent(target) + " where nothing could be measured: "},
 		{many, "first and last of several crossings marked: "},
 	} {
 		if len(n.names) > 0 {

@@ -85,8 +85,6 @@ func presetNames() []string {
 	return names
 }
 
-// findPreset resolves --preset, or, if that is empty, takes the model whose
-// name is part of --model, on an H100.
 // presetModel is what a preset's model is called where it comes from; "" for an
 // unknown one.
 func presetModel(preset string) string {
@@ -96,6 +94,8 @@ func presetModel(preset string) string {
 	}[name]
 }
 
+// findPreset resolves --preset, or, if that is empty, takes the model whose
+// name is part of --model, on an H100.
 func findPreset(preset, modelName string) (g gpu, m model, err error) {
 	gpuName, name, given := "h100", "", preset != ""
 	if given {
