@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +30,10 @@ type planner struct {
 	// check says that whatever is chosen is read before it is.
 	check bool
 	read  map[string]error // artefact's folder -> nil or what is wrong with its content
+
+	known map[*Node]identity     // of measurements, which need nothing for it
+	twins map[cache.Key][]string // keys that several nodes have -> their slots
+	taken map[string]bool        // artefact's folder: a twin shows it in this pass
 }
 
 // verify reads artefacts that were not read yet and reports whether all of
@@ -52,23 +55,44 @@ func (pl *planner) verify(artefacts []*cache.Artefact) bool {
 // decide fills in d: Reuse with an artefact, or Run, and why.
 func (pl *planner) decide(d *Decision, needs []need) error {
 	n := d.Node
-	key, behind, err := keyed{Stage: n.Stage, Input: n.Input.JSON(), Needs: needs}.key()
-	if err != nil {
-		return fmt.Errorf("%s: %w", n.ID, err)
+	k, ok := pl.known[n]
+	if !ok {
+		var err error
+		if k, err = identify(n, needs); err != nil {
+			return err
+		}
 	}
+	key, behind := k.key, k.behind
 	d.Key, d.Action, d.Artefact, d.Why, d.behind = key, Run, nil, "", behind
 	if pl.keys == nil || pl.keys[key] {
 		attempts, err := pl.store.Find(key)
 		if err != nil {
 			return err
 		}
-		pl.choose(d, attempts)
+		if err := pl.choose(d, attempts); err != nil {
+			return err
+		}
 		if d.Why != "" {
 			return nil
 		}
 	}
+	var err error
 	d.Why, err = pl.changed(n, behind)
 	return err
+}
+
+// identity is a key and the value that it is the hash of.
+type identity struct {
+	key    cache.Key
+	behind json.RawMessage
+}
+
+func identify(n *Node, needs []need) (identity, error) {
+	key, behind, err := keyed{Stage: n.Stage, Input: n.Input.JSON(), Needs: needs}.key()
+	if err != nil {
+		return identity{}, fmt.Errorf("%s: %w", n.ID, err)
+	}
+	return identity{key, behind}, nil
 }
 
 // changed says how the value behind n's key differs from the one whose result
@@ -93,21 +117,14 @@ func (pl *planner) changed(n *Node, behind json.RawMessage) (string, error) {
 	return cache.ErrGone.Error(), nil
 }
 
-// choose takes the latest attempt that may be reused. Of nodes that are equal
-// in all that is hashed (one deployment under two names, to see the noise
-// between them), each prefers its own. If there are attempts and none may be
-// reused, d.Why says what is wrong with the latest.
-func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) {
-	own := pl.g.slot(d.Node)
-	slices.SortStableFunc(attempts, func(a, b *cache.Artefact) int {
-		switch {
-		case a.Slot == b.Slot || a.Slot != own && b.Slot != own:
-			return 0
-		case a.Slot == own:
-			return 1
-		}
-		return -1
-	})
+// choose takes the latest attempt that may be reused, of those that candidates
+// leaves. If there are attempts and none may be reused, d.Why says what is
+// wrong with the latest.
+func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) error {
+	attempts, err := pl.candidates(d, attempts)
+	if err != nil {
+		return err
+	}
 	latest := ""
 	for i := len(attempts) - 1; i >= 0; i-- {
 		a := attempts[i]
@@ -117,7 +134,10 @@ func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) {
 			if latest != "" {
 				d.Why += " (a later attempt: " + latest + ")"
 			}
-			return
+			if pl.twins[d.Key] != nil {
+				pl.taken[a.Dir] = true
+			}
+			return nil
 		}
 		if latest == "" {
 			latest = why
@@ -130,6 +150,7 @@ func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) {
 		latest = "the last attempt is " + latest
 	}
 	d.Why = latest
+	return nil
 }
 
 const notUsable = "not usable: "

@@ -290,6 +290,12 @@ func (x *executor) resolve(i int) error {
 func (x *executor) reuse(i int) {
 	n, d := x.g.Nodes[i], x.decisions[i]
 	r := Result{State: StateReused, Artefact: d.Artefact, Verdict: verdict(n, d.Artefact)}
+	if slot := x.g.slot(n); n.Kind == Measurement && d.Artefact.Slot != slot {
+		// The next plan shows the same, whatever is measured elsewhere.
+		if err := x.o.Store.Use(slot, d.Artefact); err != nil {
+			x.fail(err)
+		}
+	}
 	if err := x.place(n, d.Artefact); err != nil {
 		x.settle(i, Result{State: StateFailed, Err: err})
 		return

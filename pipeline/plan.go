@@ -66,6 +66,9 @@ func Make(g *Graph, store *cache.Store, o PlanOptions) (*Plan, error) {
 	if pl.slots, err = store.Slots(); err != nil {
 		return nil, err
 	}
+	if err := pl.identifyMeasurements(); err != nil {
+		return nil, err
+	}
 	for {
 		p, err := pl.pass()
 		if err != nil {
@@ -172,6 +175,7 @@ func (p *Plan) shown() []*cache.Artefact {
 // its needs made.
 func (pl *planner) pass() (*Plan, error) {
 	p := &Plan{Graph: pl.g, Decisions: make([]Decision, len(pl.g.Nodes))}
+	pl.taken = make(map[string]bool)
 	for i, n := range pl.g.Nodes {
 		d := &p.Decisions[i]
 		d.Node = n

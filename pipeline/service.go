@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
 )
 
@@ -72,7 +73,17 @@ func (x *executor) start(ctx context.Context, i int, granted map[string][]string
 func (x *executor) confirm(s *service, env map[string]string) {
 	pl := planner{
 		g: x.g, store: x.o.Store, observed: true,
-		o: PlanOptions{Now: x.o.Now(), Environment: map[string]map[string]string{x.g.Nodes[s.i].ID: env}},
+		o:     PlanOptions{Now: x.o.Now(), Environment: map[string]map[string]string{x.g.Nodes[s.i].ID: env}},
+		twins: twinsOf(x.g, func(i int) cache.Key { return x.decisions[i].Key }),
+		taken: make(map[string]bool),
+	}
+	for _, d := range x.decisions {
+		if d.Node.Kind == Measurement && d.Action == Reuse {
+			pl.taken[d.Artefact.Dir] = true
+		}
+	}
+	for _, i := range s.conditional { // these choose again
+		delete(pl.taken, x.decisions[i].Artefact.Dir)
 	}
 	for _, i := range s.conditional {
 		d := &x.decisions[i]

@@ -87,3 +87,53 @@ func TestScoringNeedsNoSecret(t *testing.T) {
 		t.Errorf("nothing is to be started: %v", err)
 	}
 }
+
+// TestTwinsKeepApart holds that twins show two measurements in whatever
+// experiment they are, and that one whose own is not usable is measured again
+// instead of showing the other's.
+func TestTwinsKeepApart(t *testing.T) {
+	w := newWorld(t)
+	spec := changed(t, oneMode, "modes: {simple: {engine: simulated}}", "modes: {a: {engine: simulated}, b: {engine: simulated}}")
+	w.apply(spec)
+	decisions := func(spec string) map[string]pipeline.Decision {
+		t.Helper()
+		p, err := PlanOf(t.Context(), w.parse(spec), w.site, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := make(map[string]pipeline.Decision)
+		for _, d := range p.Decisions {
+			if d.Node.Kind == pipeline.Measurement {
+				out[d.Node.ID] = d
+			}
+		}
+		return out
+	}
+	const a, b = "load mode=a qps=1000 repeat=0", "load mode=b qps=1000 repeat=0"
+	for what, changes := range map[string][]string{
+		"another name": {"name: small", "name: other"},
+		"an axis":      {"sweep: {", "sweep: {workload.seed: [0], "},
+	} {
+		d := decisions(changed(t, spec, changes...))
+		var dirs []string
+		for id, e := range d {
+			if e.Action != pipeline.Reuse {
+				t.Fatalf("%s: %s: %s, %s", what, id, e.Action, e.Why)
+			}
+			dirs = append(dirs, e.Artefact.Dir)
+		}
+		if len(dirs) != 2 || dirs[0] == dirs[1] {
+			t.Errorf("%s: the twins show %q", what, dirs)
+		}
+	}
+	// The second of two points on one deployment breaks the rule.
+	d := decisions(changed(t, spec, `valid: ["sent == 4"]`, `valid: ["order < 2"]`))
+	if d[a].Action != pipeline.Reuse || d[b].Action != pipeline.Run {
+		t.Errorf("a: %s, %s; b: %s, %s", d[a].Action, d[a].Why, d[b].Action, d[b].Why)
+	}
+	// A third name has no measurement of its own.
+	third := changed(t, spec, "b: {engine: simulated}}", "b: {engine: simulated}, c: {engine: simulated}}")
+	if d := decisions(third); d["load mode=c qps=1000 repeat=0"].Action != pipeline.Run || d[b].Action != pipeline.Reuse {
+		t.Errorf("with a third: %+v", d)
+	}
+}

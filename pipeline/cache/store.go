@@ -186,6 +186,12 @@ func (s *Store) setSlot(m Manifest) error {
 	return writeFile(path, []byte(string(m.Key)+" "+m.Attempt+"\n"), false)
 }
 
+// Use notes that a slot holds an artefact that was published in another, so
+// that Last returns it.
+func (s *Store) Use(slot string, a *Artefact) error {
+	return s.setSlot(Manifest{Slot: slot, Key: a.Key, Attempt: a.Attempt})
+}
+
 // Remove deletes an artefact, first making it invisible.
 func (s *Store) Remove(a *Artefact) error {
 	d, err := s.Draft()

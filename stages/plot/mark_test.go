@@ -84,3 +84,33 @@ func TestValue(t *testing.T) {
 		}
 	}
 }
+
+// Nothing is marked in a gap, and what a curve does there is not claimed.
+func TestMarksOfGaps(t *testing.T) {
+	nan := math.NaN()
+	for name, c := range map[string]struct {
+		ys    []float64
+		rules int
+		notes []string
+	}{
+		"falls in the gap":    {[]float64{100, nan, 70}, 0, []string{"passes 90 % where nothing could be measured: s"}},
+		"gap, then all below": {[]float64{nan, 70, 60}, 0, []string{"below 90 % throughout: s"}},
+		"gap, then all above": {[]float64{nan, 100, 95}, 0, []string{"never below 90 %: s"}},
+		"falls after the gap": {[]float64{100, nan, 100, 70}, 1, nil},
+		"only gaps":           {[]float64{nan, nan}, 0, nil},
+	} {
+		var vs []render.Vertex
+		for i, y := range c.ys {
+			vs = append(vs, render.Vertex{X: float64(i), Y: y, Low: nan, High: nan})
+		}
+		rules, notes := marks([]curve{{"s", red, vs}}, 90)
+		if len(rules)-1 != c.rules || !slices.Equal(notes, c.notes) { // but the target's
+			t.Errorf("%s: %d rules, notes %q", name, len(rules)-1, notes)
+		}
+		for _, r := range rules {
+			if math.IsNaN(r.At) {
+				t.Errorf("%s: a rule at NaN", name)
+			}
+		}
+	}
+}

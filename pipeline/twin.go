@@ -1,0 +1,78 @@
+package pipeline
+
+import (
+	"maps"
+	"slices"
+
+	"vbp/pipeline/cache"
+)
+
+// Twins are measurements of one graph that are equal in all that is hashed:
+// one deployment under two names, say, to see how much two measurements of the
+// same differ. They have one key, so all their attempts lie together; each
+// must show one of its own.
+
+// identifyMeasurements works out the keys of all measurements, and which are
+// twins.
+func (pl *planner) identifyMeasurements() error {
+	pl.known = make(map[*Node]identity)
+	for _, n := range pl.g.Nodes {
+		if n.Kind != Measurement {
+			continue
+		}
+		k, err := identify(n, nil)
+		if err != nil {
+			return err
+		}
+		pl.known[n] = k
+	}
+	pl.twins = twinsOf(pl.g, func(i int) cache.Key { return pl.known[pl.g.Nodes[i]].key })
+	return nil
+}
+
+// twinsOf returns the slots of the measurements that share a key, by key.
+func twinsOf(g *Graph, key func(i int) cache.Key) map[cache.Key][]string {
+	slots := make(map[cache.Key][]string)
+	for i, n := range g.Nodes {
+		if n.Kind == Measurement {
+			slots[key(i)] = append(slots[key(i)], g.slot(n))
+		}
+	}
+	maps.DeleteFunc(slots, func(_ cache.Key, s []string) bool { return len(s) < 2 })
+	return slots
+}
+
+// candidates is the attempts that a node may show, the preferred last: those
+// of its own slot, else the one that the slot last held (measured for another
+// experiment), else any. A twin that has attempts of its own shows no other,
+// and one that has none takes none that another twin made or shows.
+func (pl *planner) candidates(d *Decision, attempts []*cache.Artefact) ([]*cache.Artefact, error) {
+	if d.Node.Kind != Measurement {
+		return attempts, nil
+	}
+	slot := pl.g.slot(d.Node)
+	own := func(a *cache.Artefact) bool { return a.Slot == slot }
+	if twins := pl.twins[d.Key]; twins != nil {
+		if slices.ContainsFunc(attempts, own) {
+			return slices.DeleteFunc(attempts, func(a *cache.Artefact) bool { return !own(a) }), nil
+		}
+		attempts = slices.DeleteFunc(attempts, func(a *cache.Artefact) bool {
+			return pl.taken[a.Dir] || slices.Contains(twins, a.Slot)
+		})
+	}
+	held := ""
+	if !slices.ContainsFunc(attempts, own) && len(attempts) > 1 {
+		last, err := pl.store.Last(slot)
+		if err == nil && last != nil && last.Key == d.Key {
+			held = last.Dir
+		}
+	}
+	rank := func(a *cache.Artefact) int {
+		if own(a) || a.Dir == held {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(attempts, func(a, b *cache.Artefact) int { return rank(a) - rank(b) })
+	return attempts, nil
+}
