@@ -100,10 +100,10 @@ func finish(f *render.Figure, a *analyze.Analysis, series []analyze.Series, div 
 	f.Legend = append(f.Legend, render.LegendEntry{Name: "target " + percent(100*a.SLO.Target), Color: gray, Dash: render.Dashed, Marker: render.NoMarker})
 	slo := objectives(a.SLO, o.Only)
 	lines := []string{slo + " " + capacityLine(series, r, div, unitOf(o.PerGPU || a.PerGPU))}
-	if anyBand(f.Panels) {
-		lines[0] += " " + bandLine
-	}
 	lines = append(lines, allCounts(series))
+	if anyBand(f.Panels) {
+		lines[1] += " " + bandLine
+	}
 	if line := simulatedOf(series); line != "" {
 		lines[0] = line + " " + lines[0]
 	}
