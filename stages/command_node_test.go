@@ -112,7 +112,7 @@ func TestCommandLeavesNothingRunning(t *testing.T) {
 	run, pipe := lineage(t)
 	in := reader(t, pipe, syscall.O_NONBLOCK)
 	// The command ends as soon as its grandchild is there.
-	dir, err := w.command(`run: "(`+strings.Replace(run, "wait", "touch here; wait", 1)+`) & until test -e here; do :; done; echo done"`, nil)
+	dir, err := w.command(`run: "(`+strings.Replace(run, "wait", ": > here; wait", 1)+`) & until test -e here; do :; done; echo done"`, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
