@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,13 +93,7 @@ func choosePoints(points []analyze.Point, where string) ([]analyze.Point, error)
 	}
 	var out []analyze.Point
 	for _, p := range points {
-		labels := make(map[string]string)
-		for _, a := range p.Table.Meta.Axes {
-			if a.Set && a.Name != "qps" && a.Name != "repeat" {
-				labels[a.Name] = a.Value
-			}
-		}
-		ok, err := match(labels)
+		ok, err := match(labelsOf(seriesAxes(p.Table.Meta.Axes, nil)))
 		if err != nil {
 			return nil, err
 		}
@@ -136,7 +129,7 @@ func observed(points []analyze.Point) []string {
 			unreset++
 		}
 		if first := firstFailure(p.Table); first != "" {
-			label := axesLabel(slices.DeleteFunc(slices.Clone(m.Axes), func(a sample.Axis) bool { return a.Name == "qps" || a.Name == "repeat" }))
+			label := axesLabel(seriesAxes(m.Axes, nil))
 			f := failed[label]
 			if f == nil {
 				f = &failures{first: first}

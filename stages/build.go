@@ -128,15 +128,29 @@ func (b *builder) add(s specs.Stage) error {
 	return fmt.Errorf("stage %s uses %q, which is not known", s.Name, s.Uses)
 }
 
-// seriesLabel is every axis that applies but qps and repeat.
-func seriesLabel(axes []specs.AxisValue) string {
-	return pointLabel(slices.DeleteFunc(slices.Clone(axes), func(a specs.AxisValue) bool {
-		return a.Name == "qps" || a.Name == "repeat"
-	}))
-}
-
 // pointLabel is every axis that applies.
 func pointLabel(axes []specs.AxisValue) string { return axesLabel(sampleAxes(axes)) }
+
+// seriesAxes is the axes that apply and tell series apart: those named, or all
+// but the two along which a curve runs and repeats.
+func seriesAxes(axes []sample.Axis, named []string) []sample.Axis {
+	var out []sample.Axis
+	for _, a := range axes {
+		if a.Set && a.Name != "qps" && a.Name != "repeat" && (named == nil || slices.Contains(named, a.Name)) {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// labelsOf is axes as a map.
+func labelsOf(axes []sample.Axis) map[string]string {
+	labels := make(map[string]string)
+	for _, a := range axes {
+		labels[a.Name] = a.Value
+	}
+	return labels
+}
 
 func sampleAxes(axes []specs.AxisValue) []sample.Axis {
 	out := make([]sample.Axis, len(axes))

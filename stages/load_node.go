@@ -140,7 +140,8 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 		table.Error[i] = w.redact(table.Error[i])
 	}
 	for i := range notes {
-		notes[i] = w.redact(notes[i])
+		// A dead server's last log lines are in its log; a note is one line.
+		notes[i] = w.redact(firstLine(notes[i]))
 	}
 	table.Meta = w.meta(in, srv, table.Meta)
 	if len(notes) > 0 {

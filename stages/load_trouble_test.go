@@ -108,7 +108,7 @@ func TestLoadOfSickServer(t *testing.T) {
 	w.prepare = func(s *server) error {
 		s.check = func() error {
 			if len(s.asked()) >= 10 { // after two resets and twice four requests
-				return errors.New("health: 500")
+				return errors.New("health: 500\n  command: engine\n  log: ends with a line")
 			}
 			return nil
 		}

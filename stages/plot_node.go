@@ -194,12 +194,13 @@ func (b *builder) series(f specs.Figure) ([]series, error) {
 	var out []series
 	seen := make(map[string]bool)
 	for _, p := range b.points {
-		ok, err := where(labelsOf(p.Axes, nil))
+		axes := sampleAxes(p.Axes)
+		ok, err := where(labelsOf(seriesAxes(axes, nil)))
 		if err != nil {
 			return nil, fmt.Errorf("figure %s: %w", f.File, err)
 		}
-		s := series{labels: labelsOf(p.Axes, f.Series)}
-		s.label = pointLabel(slices.DeleteFunc(slices.Clone(p.Axes), func(a specs.AxisValue) bool { return s.labels[a.Name] == "" }))
+		own := seriesAxes(axes, f.Series)
+		s := series{label: axesLabel(own), labels: labelsOf(own)}
 		if !ok || seen[s.label] {
 			continue
 		}
@@ -210,18 +211,6 @@ func (b *builder) series(f specs.Figure) ([]series, error) {
 		return nil, fmt.Errorf("figure %s: where lets no series through: %s", f.File, f.Where)
 	}
 	return out, nil
-}
-
-// labelsOf is the value of each axis that applies and tells series apart: of
-// those named, or of all but qps and repeat.
-func labelsOf(axes []specs.AxisValue, named []string) map[string]string {
-	labels := make(map[string]string)
-	for _, a := range axes {
-		if a.Set && a.Name != "qps" && a.Name != "repeat" && (named == nil || slices.Contains(named, a.Name)) {
-			labels[a.Name] = a.Value
-		}
-	}
-	return labels
 }
 
 // matcher compiles a where; an empty one lets all through.
@@ -246,10 +235,11 @@ func matcher(where string) (func(labels map[string]string) (bool, error), error)
 // if the figure tells series apart by fewer axes, one like it of the points
 // that its where lets through, which pools those of the other axes.
 func (b *builder) analysisFor(f *specs.Figure, plot specs.Stage, analysis string) (string, error) {
-	fewer := func(a specs.AxisValue) bool {
-		return a.Name != "qps" && a.Name != "repeat" && !slices.Contains(f.Series, a.Name)
-	}
-	if len(b.points) == 0 || !slices.ContainsFunc(b.points[0].Axes, fewer) {
+	fewer := slices.ContainsFunc(b.points, func(p specs.Point) bool {
+		axes := sampleAxes(p.Axes)
+		return len(seriesAxes(axes, f.Series)) < len(seriesAxes(axes, nil))
+	})
+	if !fewer {
 		return analysis, nil
 	}
 	i := slices.IndexFunc(b.exp.Stages, func(s specs.Stage) bool { return s.Name == plot.Needs[0] })

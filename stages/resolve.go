@@ -116,7 +116,7 @@ func stagesOf(e *specs.Experiment) settings {
 func (b *builder) deploymentLabel(p specs.Point) string {
 	for _, e := range b.made["deploy"] {
 		if e.mode == p.Mode {
-			return seriesLabel(p.Axes)
+			return axesLabel(seriesAxes(sampleAxes(p.Axes), nil))
 		}
 	}
 	return "mode=" + p.Mode

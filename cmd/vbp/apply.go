@@ -78,21 +78,8 @@ func reportApply(a *stages.Applied, asJSON bool, stdout, stderr io.Writer) error
 		fmt.Fprintln(stderr, "vbp: interrupted; finished points are kept, and the same command goes on from there")
 		return exitError{code: exitInterrupted}
 	}
-	analysis, err := stages.ReadAnalysis(a.RunDir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist): // not reached; what failed is told
-	case err != nil:
+	if err := printApplied(stdout, a, asJSON); err != nil {
 		return err
-	case asJSON:
-		err = analysis.WriteJSON(stdout)
-	default:
-		err = printAnalysis(stdout, analysis)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if !asJSON {
-		printWhere(stdout, a)
 	}
 	t := a.Tally()
 	if t.Invalid > 0 {
@@ -103,6 +90,27 @@ func reportApply(a *stages.Applied, asJSON bool, stdout, stderr io.Writer) error
 		return exitError{exitNothing, fmt.Errorf("no point has a usable result; the logs of servers that were started are in %s", filepath.Join(a.RunDir, "logs"))}
 	case t.Lost+t.LostSteps > 0:
 		return exitError{exitPartial, fmt.Errorf("partial: %s; the same command tries again", lostText(t))}
+	}
+	return nil
+}
+
+// printApplied prints the analysis and where the results are. An analysis that
+// was not reached is none: what failed before it is told already.
+func printApplied(w io.Writer, a *stages.Applied, asJSON bool) error {
+	analysis, err := stages.ReadAnalysis(a.RunDir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case asJSON:
+		return analysis.WriteJSON(w)
+	default:
+		if err := printAnalysis(w, analysis); err != nil {
+			return err
+		}
+	}
+	if !asJSON {
+		printWhere(w, a)
 	}
 	return nil
 }
