@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -39,6 +40,7 @@ type answer struct {
 	seen, finished uint64 // choices by index, one bit each; indexes from 63 share one
 	all            *track // of every event with a choice, once one had no text
 	closing        int64  // when a finish reason came alone, without text; 0: it did not
+	timed          timings
 	stream         bool   // the header says that this is an event stream
 	kind           string // Content-Type
 	excerpt        []byte // begin of a body in which no event has been found
@@ -49,7 +51,7 @@ type answer struct {
 func (a *answer) start(sent int64, maxTokens int) {
 	*a = answer{
 		out:     sample.NewOutcome(""),
-		scan:    scanner{line: reuse(a.scan.line), data: reuse(a.scan.data)},
+		scan:    scanner{line: reuse(a.scan.line), data: reuse(a.scan.data), comment: a.scan.comment[:0]},
 		plain:   template{head: reuse(a.plain.head), tail: reuse(a.plain.tail)},
 		excerpt: a.excerpt[:0],
 	}
@@ -134,7 +136,7 @@ func (a *answer) event(data []byte, at int64) error {
 	data = bytes.TrimSpace(data)
 	switch {
 	case a.scan.isError:
-		a.fail(sample.StreamError, "error in the stream: %s", errorText(data))
+		a.fail(sample.StreamError, "error in the stream: %s", cmp.Or(errorText(data), "no message"))
 		return nil
 	case len(data) == 0:
 		return nil
@@ -153,11 +155,13 @@ func (a *answer) event(data []byte, at int64) error {
 	if u := c.Usage; u != nil {
 		a.out.PromptTokens = tokens(u.PromptTokens, a.out.PromptTokens)
 		a.out.OutputTokens = tokens(u.CompletionTokens, a.out.OutputTokens)
+	} else if t := c.Timings; t != nil {
+		a.timed = *t
 	}
 	for i := range c.Choices {
 		bit := uint64(1) << min(max(c.Choices[i].Index, 0), 63)
 		a.seen |= bit
-		switch reason := c.Choices[i].Finish; reason {
+		switch reason := string(c.Choices[i].Finish); reason {
 		case "":
 		case "abort", "error": // vLLM's names for a request that it gave up
 			a.out.Finish = reason
@@ -172,13 +176,28 @@ func (a *answer) event(data []byte, at int64) error {
 	if c.carries() {
 		a.token(at)
 		a.plain.learn(data, &c)
-	} else if c.steps() {
+	} else if c.steps(a.out.Events > 0 || a.all != nil) {
 		a.textless(at)
 		if c.finishes() {
 			a.closing = at
 		}
 	}
 	return nil
+}
+
+// countsOfTimings takes the token counts of llama.cpp's timings where no usage
+// told them: it sends timings also where usage was not asked for. prompt_n
+// leaves out what came from the cache, which newer versions tell as cache_n.
+func (a *answer) countsOfTimings() {
+	t := &a.timed
+	if a.out.OutputTokens == sample.Absent {
+		a.out.OutputTokens = tokens(t.PredictedN, sample.Absent)
+	}
+	if n := tokens(t.PromptN, sample.Absent); a.out.PromptTokens == sample.Absent && n != sample.Absent && t.CacheN != nil {
+		if cached := tokens(t.CacheN, sample.Absent); cached != sample.Absent {
+			a.out.PromptTokens = n + cached
+		}
+	}
 }
 
 // tokens is a count of usage, or what was known before if there is none.
@@ -291,11 +310,28 @@ func (a *answer) closed(err error, at int64) {
 	if a.settled {
 		return
 	}
-	if a.out.FirstEvent == sample.Absent && !a.stream {
-		a.fail(sample.StreamError, "the answer is not an event stream but %s: %s", a.kind, errorText(a.excerpt))
-		return
+	if a.out.FirstEvent == sample.Absent {
+		a.noStream()
 	}
 	a.complete()
+}
+
+// noStream ends an answer in which no event was found, if it is something else
+// than an empty or cut stream.
+func (a *answer) noStream() {
+	body := bytes.TrimSpace(a.excerpt)
+	if a.stream && (len(body) == 0 || body[0] != '{' && body[0] != '<') {
+		return
+	}
+	kind := a.kind
+	if kind == "" {
+		kind = "something without a Content-Type"
+	}
+	if bytes.HasPrefix(body, []byte("{")) && bytes.Contains(body, []byte(`"choices"`)) {
+		a.fail(sample.StreamError, "the server answered with a whole completion instead of an event stream (%s): it, or what stands before it, does not honour \"stream\": true, and without a stream there is no time to the first token", kind)
+		return
+	}
+	a.fail(sample.StreamError, "the answer is not an event stream but %s: %s", kind, errorText(body))
 }
 
 // whole reports whether every choice that was seen has its finish reason.
@@ -304,9 +340,13 @@ func (a *answer) whole() bool { return a.finished != 0 && a.seen == a.finished }
 // complete ends an answer at the end of its stream.
 func (a *answer) complete() {
 	if !a.whole() {
+		if a.scan.stray != nil {
+			a.fail(sample.StreamError, "the stream ended after %d events with tokens, with a line that is no event: %s", a.out.Events, errorText(a.scan.stray))
+		}
 		a.fail(sample.Truncated, "the stream ended after %d events with tokens without a finish_reason", a.out.Events)
 		return
 	}
+	a.countsOfTimings()
 	a.tokensWithoutText()
 	o := &a.out
 	if o.Events == 0 {
@@ -328,5 +368,5 @@ func (a *answer) fail(outcome, format string, args ...any) {
 	}
 	a.settled = true
 	a.out.Outcome = outcome
-	a.out.Error = excerpt(fmt.Errorf(format, args...).Error())
+	a.out.Error = cut(fmt.Errorf(format, args...).Error(), mostError)
 }

@@ -109,6 +109,13 @@ func TestAnswers(t *testing.T) {
 		"half characters in between":             {stream: stream(text("a"), text(""), text("b"), `{"choices":[{"text":"c","finish_reason":"stop"}],"usage":{"completion_tokens":4}}`, done), want: "ok events=4 prompt=- output=4 finish=stop"},
 		"finish of its own, tokens without text": {stream: stream(text(""), text("b"), text("c"), stop, `{"choices":[],"usage":{"completion_tokens":3}}`, done), want: "ok events=3 prompt=- output=3 finish=stop"},
 		"role and a last token":                  {stream: stream(delta(chat), delta(`"content":"a"`), stop, `{"choices":[],"usage":{"completion_tokens":2}}`, done), want: "ok events=2 prompt=- output=2 finish=stop"},
+		"role in every event":                    {stream: stream(delta(`"role":"assistant","content":"a"`), delta(chat), delta(`"role":"assistant","content":"b"`), `{"choices":[{"delta":{"role":"assistant","content":""},"finish_reason":"stop"}]}`, `{"choices":[],"usage":{"completion_tokens":4}}`, done), want: "ok events=4 prompt=- output=4 finish=stop"},
+		"finish is an object":                    {stream: stream(text("a"), `{"choices":[{"text":"b","finish_reason":{"type":"length","length":2}}]}`, done), want: "ok events=2 prompt=- output=- finish=length"},
+		"finish is empty until it comes":         {stream: stream(`{"choices":[{"text":"a","finish_reason":""}]}`, `{"choices":[{"text":"b","finish_reason":"eos_token"}]}`, done), want: "ok events=2 prompt=- output=- finish=eos_token"},
+		"timings instead of usage":               {stream: stream(text("ab"), `{"choices":[{"text":"","finish_reason":"length"}],"timings":{"prompt_n":3,"cache_n":4,"predicted_n":2}}`, done), want: "ok events=2 prompt=7 output=2 finish=length"},
+		"timings of an old version":              {stream: stream(text("ab"), text("c"), `{"choices":[{"text":"","finish_reason":"length"}],"timings":{"prompt_n":3,"predicted_n":3}}`, done), want: "ok events=3 prompt=- output=3 finish=length"},
+		"usage goes before timings":              {stream: stream(text("a"), `{"choices":[{"text":"","finish_reason":"stop"}],"timings":{"prompt_n":1,"cache_n":0,"predicted_n":9}}`, used, done), want: "ok events=1 prompt=7 output=5 finish=stop"},
+		"error that says nothing":                {stream: stream(`{"choices":[{"text":"a","finish_reason":"stop"}],"error":{}}`, done), want: "ok events=1 prompt=- output=- finish=stop"},
 		"two choices":                            {stream: stream(text("a"), otherChoice, text("b"), otherChoice, stop, `{"choices":[{"index":1,"text":"","finish_reason":"length"}]}`, done), want: "ok events=4 prompt=- output=- finish=length"},
 
 		"no finish reason":         {stream: stream(text("a"), text("b")), want: "truncated events=2 prompt=- output=- finish= error=ended after 2 events with tokens without a finish_reason"},
@@ -126,10 +133,15 @@ func TestAnswers(t *testing.T) {
 		"error beside choices":      {stream: stream(`{"choices":[{"text":"a","finish_reason":"stop"}],"error":{"message":"no"}}`, done), want: "stream_error events=0 prompt=- output=- finish= error=no"},
 		"error by name":             {stream: "event: error\n" + stream(text("a"), stop, done), want: "stream_error events=0 prompt=- output=- finish= error=error in the stream"},
 		"error that is null":        {stream: stream(`{"choices":[{"text":"a","finish_reason":"stop"}],"error":null}`), want: "ok events=1 prompt=- output=- finish=stop"},
+		"error in a comment":        {stream: stream(text("a")) + "event: error\n: engine is gone\n\n" + stream(done), want: "stream_error events=1 prompt=- output=- finish= error=error in the stream: engine is gone"},
+		"error without a word":      {stream: stream(text("a")) + "event: error\n\n", want: "stream_error events=1 prompt=- output=- finish= error=error in the stream: no message"},
+		"error outside of events":   {stream: stream(text("a")) + `{"error":{"message":"engine is gone"}}` + "\n" + stream(done), want: "stream_error events=1 prompt=- output=- finish= error=a line that is no event: engine is gone"},
 		"given up":                  {stream: stream(text("a"), `{"choices":[{"text":"","finish_reason":"abort"}]}`, done), want: "stream_error events=1 prompt=- output=- finish=abort error=gave the request up"},
 		"not JSON":                  {stream: stream(text("a"), "oops", stop, done), want: "stream_error events=1 prompt=- output=- finish= error=event oops is not JSON"},
 		"JSON of another kind":      {stream: stream("[1]", stop), want: "stream_error events=0 prompt=- output=- finish= error=is not JSON as a completion sends it"},
-		"not a stream":              {stream: `{"choices": [{"text": "a", "finish_reason": "stop"}]}`, header: http.Header{"Content-Type": {"application/json"}}, want: "stream_error events=0 prompt=- output=- finish= error=not an event stream but application/json"},
+		"not a stream":              {stream: `{"choices": [{"text": "a", "finish_reason": "stop"}]}`, header: http.Header{"Content-Type": {"application/json"}}, want: "stream_error events=0 prompt=- output=- finish= error=whole completion instead of an event stream (application/json)"},
+		"a page instead":            {stream: "<html>\nlog in", header: http.Header{"Content-Type": {"text/html"}}, want: "stream_error events=0 prompt=- output=- finish= error=not an event stream but text/html: <html> log in"},
+		"called a stream, is none":  {stream: `{"detail":[{"type":"missing","loc":["body","x"],"msg":"Field required","input":{"a":1}}]}`, want: "stream_error events=0 prompt=- output=- finish= error=not an event stream but text/event-stream; charset=utf-8: body.x: Field required"},
 		"not a stream but an error": {stream: `{"error": {"message": "no such model"}}`, header: http.Header{"Content-Type": {"application/json"}}, want: "stream_error events=0 prompt=- output=- finish= error=no such model"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -202,8 +214,11 @@ func TestErrorText(t *testing.T) {
 		`{"detail":[{"loc":["body"]}]}`:        `[{"loc":["body"]}]`,
 		"<html>\n<b>Bad  Gateway</b>":          "<html> <b>Bad Gateway</b>",
 		`{"code":3}`:                           `{"code":3}`,
-		"\xff":                                 "\uFFFD",
-		strings.Repeat("é", 200):               strings.Repeat("é", 150) + "...",
+		`{"error":"a","error_type":"x"}`:       "a",
+		`{"detail":[{"loc":["body","x",0],"msg":"no","input":{"y":1}},{"msg":"never"}]}`:                                "body.x.0: no; never",
+		`{"object":"error","message":{"detail":[{"loc":["body","stream_options"],"msg":"Extra inputs","input":true}]}}`: "body.stream_options: Extra inputs",
+		"\xff":                   "\uFFFD",
+		strings.Repeat("é", 200): strings.Repeat("é", 150) + "...",
 	} {
 		if got := errorText([]byte(raw)); got != want {
 			t.Errorf("%q: got %q, want %q", raw, got, want)

@@ -15,14 +15,30 @@ import (
 // from the dataset or are what makes an answer measurable.
 var reserved = []string{"model", "prompt", "messages", "max_tokens", "stream", "stream_options", "ignore_eos"}
 
-// bodies renders the body of every request. Usage is always asked for: the
-// number of tokens is not the number of events.
+// optional are those that the user can leave out, by null, for a server that
+// refuses them.
+var optional = []string{"max_tokens", "stream_options"}
+
+// leavesOut reports whether the user has an optional field left out.
+func (c *Config) leavesOut(field string) bool {
+	value, said := c.Body[field]
+	return said && value == nil && slices.Contains(optional, field)
+}
+
+// bodies renders the body of every request. Usage is asked for: the number of
+// tokens is not the number of events.
 func (c *Config) bodies() ([][]byte, error) {
-	tail := []byte(`,"stream":true,"stream_options":{"include_usage":true}`)
+	tail := []byte(`,"stream":true`)
+	if !c.leavesOut("stream_options") {
+		tail = append(tail, `,"stream_options":{"include_usage":true}`...)
+	}
 	if c.IgnoreEOS {
 		tail = append(tail, `,"ignore_eos":true`...)
 	}
 	for _, key := range slices.Sorted(maps.Keys(c.Body)) {
+		if c.leavesOut(key) {
+			continue
+		}
 		name, err := marshal(key)
 		if err != nil {
 			return nil, fmt.Errorf("load: body: %w", err)
@@ -47,7 +63,9 @@ func (c *Config) bodies() ([][]byte, error) {
 		b := make([]byte, 0, len(model)+len(prompt)+len(tail)+48)
 		b = append(append(b, `{"model":`...), model...)
 		b = append(append(b, ','), prompt...)
-		b = strconv.AppendInt(append(b, `,"max_tokens":`...), int64(c.Prompts[i].MaxTokens), 10)
+		if !c.leavesOut("max_tokens") {
+			b = strconv.AppendInt(append(b, `,"max_tokens":`...), int64(c.Prompts[i].MaxTokens), 10)
+		}
 		out[i] = append(b, tail...)
 	}
 	return out, nil

@@ -3,6 +3,7 @@ package load
 import (
 	"encoding/json"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,10 @@ func TestBodies(t *testing.T) {
 			Config{API: Chat, Prompts: prompts, Body: map[string]any{"chat_template_kwargs": map[string]any{"enable_thinking": false}}},
 			`{"model":"m","messages":[{"role":"user","content":"a <b>\n\"é\u2028"}],"max_tokens":5,"stream":true,"stream_options":{"include_usage":true},"chat_template_kwargs":{"enable_thinking":false}}`,
 		},
+		"without what is optional": {
+			Config{API: Completions, Prompts: prompts, IgnoreEOS: true, Body: map[string]any{"stream_options": nil, "max_tokens": nil, "max_completion_tokens": 7, "stop": nil}},
+			`{"model":"m","prompt":"a <b>\n\"é\u2028","stream":true,"ignore_eos":true,"max_completion_tokens":7,"stop":null}`,
+		},
 	} {
 		c.config.Model = "m"
 		got, err := c.config.bodies()
@@ -50,6 +55,14 @@ func TestBodies(t *testing.T) {
 		if strings.Contains(string(got[0]), `\u003c`) {
 			t.Errorf("%s: text is blown up by HTML escapes: %s", name, got[0])
 		}
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	shape := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{4}0000001f$`)
+	a, b := RequestID("a", 31), RequestID("b", 31)
+	if !shape.MatchString(a) || !shape.MatchString(b) || a == b || a != RequestID("a", 31) {
+		t.Errorf("%s, %s", a, b)
 	}
 }
 
@@ -76,7 +89,9 @@ func TestValidate(t *testing.T) {
 		"request 0 is due at -1ns":     func(c *Config) { c.Arrivals[0] = -1 },
 		"asks for 0 tokens":            func(c *Config) { c.Prompts[0].MaxTokens = 0 },
 		"which the chat API cannot":    func(c *Config) { c.API, c.Prompts[0].IDs = Chat, []int32{1} },
-		`body sets "stream_options"`:   func(c *Config) { c.Body = map[string]any{"stream_options": nil} },
+		`body sets "stream_options"`:   func(c *Config) { c.Body = map[string]any{"stream_options": map[string]any{}} },
+		`body sets "ignore_eos"`:       func(c *Config) { c.Body = map[string]any{"ignore_eos": nil} },
+		`max_tokens and stream_opt`:    func(c *Config) { c.Body = map[string]any{"max_tokens": 5} },
 		`value of "temperature": json`: func(c *Config) { c.Body = map[string]any{"temperature": func() {}} },
 	} {
 		c := good()

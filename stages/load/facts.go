@@ -25,6 +25,8 @@ var FactNames = []Fact{
 	{sample.Truncated, "requests whose stream ended without a finish reason"},
 	{sample.Timeout, "requests whose time ran out"},
 	{sample.ConnectError, "requests for which no connection was had, or it broke before the status"},
+	{"stopped_early", "complete answers that ended before their number of tokens though ignore_eos was set; absent where it was not"},
+	{"resent", "times that a request was sent again, since the server had closed the kept connection before any answer"},
 	{"fallbacks", "requests whose decode instance had to prefill by itself; absent where no proxy told"},
 	{"schedule_kept", "span of the schedule / span of the actual sends; 1 is kept, 0.5 is half the rate"},
 	{"send_lag_p50_ms", "median of how long after its schedule a request was sent, in ms"},
@@ -33,6 +35,7 @@ var FactNames = []Fact{
 	{"achieved_qps", "requests sent per second, first to last"},
 	{"client_cpu_share", "CPU time of this process during the point / (wall time x cores)"},
 	{"events_per_read", "events with tokens for each read of an answer; far above 1, the gaps between tokens are the network's"},
+	{"tokens_per_event", "output tokens of complete answers for each of their events with tokens; above 1, gaps are between groups of tokens; absent where tokens were counted from events"},
 }
 
 // Machine is what was observed of this process during a point.
@@ -41,12 +44,15 @@ type Machine struct {
 	CPU   float64       // s: CPU time of the process; NaN if not known
 	Cores int           // that the process may use
 	Reads int64         // reads of answers that returned data; 0 if not known
+
+	Resent int64 // times that a request was sent again
 }
 
 // Facts derives what was observed of the point as a whole from its rows, by
-// the names and in the units of FactNames.
+// the names and in the units of FactNames. Run adds stopped_early and
+// tokens_per_event, which the rows alone do not tell.
 func Facts(t *sample.Table, m Machine) map[string]float64 {
-	f := map[string]float64{"sent": float64(t.Len()), "failed": float64(t.Failed())}
+	f := map[string]float64{"sent": float64(t.Len()), "failed": float64(t.Failed()), "resent": float64(m.Resent)}
 	for _, kind := range []string{sample.OK, sample.HTTPError, sample.StreamError, sample.Truncated, sample.Timeout, sample.ConnectError} {
 		f[kind] = 0
 	}

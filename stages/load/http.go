@@ -78,7 +78,7 @@ func (h *HTTP) Run(ctx context.Context, plan Plan, rec Recorder) (Stats, error) 
 			streams.Go(func() { r.stream(ctx, i, p) })
 		})
 	streams.Wait()
-	stats := Stats{Reads: r.reads.Load()}
+	stats := Stats{Reads: r.reads.Load(), Resent: r.resent.Load()}
 	if n < len(plan.At) || r.cut.Load() > 0 {
 		return stats, ctx.Err()
 	}
@@ -91,6 +91,7 @@ type httpRun struct {
 	rec    Recorder
 	client *http.Transport
 	reads  atomic.Int64
+	resent atomic.Int64 // times that a request was sent again
 	cut    atomic.Int64 // requests that were cut off with the run
 }
 
@@ -120,6 +121,15 @@ func (r *httpRun) prepare(i int) prepared {
 	}
 	req.Header = r.plan.Header.Clone()
 	req.Header.Set("X-Request-Id", q.ID)
+	// A connection that was kept may have been closed by the server just
+	// now: llama.cpp's does so after every stream. net/http then sends the
+	// request again, on another one, if it may: if it is idempotent, which
+	// this header says to net/http, being empty, and to nobody else. It never
+	// does so on a new connection or once an answer has begun. The time lost
+	// is lag, since the request counts as sent when it last was.
+	if req.Header.Get("Idempotency-Key") == "" {
+		req.Header["Idempotency-Key"] = nil
+	}
 	req.Host = req.Header.Get("Host") // "": that of the address
 	return prepared{request: req, maxTokens: q.MaxTokens}
 }
@@ -131,15 +141,16 @@ func (r *httpRun) stream(run context.Context, i int, p prepared) {
 	a.start(r.now(), p.maxTokens)
 	ctx, release := context.WithTimeoutCause(run, r.plan.Timeout, errTimeout)
 	defer release()
-	told := false
+	told := 0
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
 		// From here to the write is a hand-over to the connection's own
 		// goroutine. Finding the connection came before: it is part of the
 		// lag, not of the server's time to the first token.
 		a.out.Sent = r.now()
-		if !told {
-			told = true
+		if told++; told == 1 {
 			r.rec.Sent(i, a.out.Sent)
+		} else {
+			r.resent.Add(1)
 		}
 	}}
 	var resp *http.Response
@@ -147,7 +158,7 @@ func (r *httpRun) stream(run context.Context, i int, p prepared) {
 	if err == nil {
 		resp, err = r.client.RoundTrip(p.request.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	}
-	if !told {
+	if told == 0 {
 		r.rec.Sent(i, a.out.Sent)
 	}
 	if err != nil {

@@ -114,6 +114,45 @@ func TestHTTPOutcomes(t *testing.T) {
 	}
 }
 
+// llama.cpp's server closes the connection after every stream without having
+// said so. The next request may have been given that connection.
+func TestServerThatClosesUnannounced(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	answer := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nKeep-Alive: timeout=5, max=100\r\n\r\n" +
+		chunked(stream(text("a"), stop, used, done), 1<<20)
+	conns.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				defer c.Close()
+				if r, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+					io.Copy(io.Discard, r.Body)
+					io.WriteString(c, answer)
+				}
+			})
+		}
+	})
+	defer conns.Wait()
+	defer l.Close()
+	c := point(400)
+	c.URL = "http://" + l.Addr().String()
+	for i := range c.Arrivals {
+		c.Arrivals[i] = time.Duration(i) * 100 * time.Microsecond
+	}
+	table, err := Run(t.Context(), c, NewHTTP(), nil)
+	if err != nil || table.Len() != 400 || table.Failed() != 0 {
+		t.Fatalf("%d of %d rows failed, error %v: %q", table.Failed(), table.Len(), err, slices.Compact(slices.Sorted(slices.Values(table.Error))))
+	}
+	t.Logf("%v requests were sent again", table.Meta.Facts["resent"])
+}
+
 func TestNobodyListens(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -147,6 +186,9 @@ func TestRequestsAsTheServerSeesThem(t *testing.T) {
 		b, _ := io.ReadAll(r.Body)
 		mu.Lock()
 		id := r.Header.Get("X-Request-Id")
+		if _, sent := r.Header["Idempotency-Key"]; sent {
+			t.Error("a header for net/http was sent")
+		}
 		got[id] = seen{r.URL.Path, id, r.Header.Get("Authorization"), r.Header.Get("Accept"), r.Header.Get("Accept-Encoding"), string(b)}
 		mu.Unlock()
 		send(w, delta(`"content":"x"`), stop, used, done)
@@ -166,7 +208,7 @@ func TestRequestsAsTheServerSeesThem(t *testing.T) {
 		t.Fatalf("%d different requests arrived", len(got))
 	}
 	for i := range 40 {
-		id := fmt.Sprintf("p-%d", i)
+		id := RequestID("p", i)
 		s := got[id]
 		if table.ID[i] != id || s.path != "/v1/chat/completions" || s.auth != "Bearer k" || s.accept != "text/event-stream" || s.encoding != "" {
 			t.Errorf("row %s: %+v", table.ID[i], s)

@@ -6,8 +6,9 @@
 // and recorder to a Transport (transport.go), which sends (pacer.go, http.go)
 // and feeds what it reads to an answer (answer.go: server-sent events in
 // sse.go, their content in chunk.go); the recorder (recorder.go) keeps the
-// rows and tells observers; facts of the point as a whole come last
-// (facts.go).
+// rows, says of a refused request what to change in the spec (advice.go), and
+// tells observers; facts of the point as a whole (facts.go) and what a person
+// should know of its tokens (notes.go) come last.
 //
 // Neighbours: workload makes the prompts and arrivals the schedule, below
 // sample holds the rows. Load knows neither SLOs nor where rows are kept.
@@ -15,13 +16,13 @@ package load
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
 	"net/url"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -51,8 +52,8 @@ type Config struct {
 	Arrivals  []time.Duration   // and is due then, from the start of the point; never decreasing
 	Timeout   time.Duration     // of one request, from its sending to the end of its answer
 	IgnoreEOS bool              // generate MaxTokens, whatever the model says
-	Body      map[string]any    // added to the body of every request
-	IDPrefix  string            // request i is called IDPrefix-i; should be unique among the points of a deployment
+	Body      map[string]any    // added to the body of every request; null for max_tokens or stream_options leaves it out
+	IDPrefix  string            // requests get ids from it (RequestID); should be unique among the points of a deployment
 
 	// Abort, when it is closed or sends, ends the point early, as when a
 	// server died; AbortErr then says why. Both may be nil.
@@ -87,8 +88,9 @@ func (c *Config) Validate() error {
 		}
 	}
 	for _, key := range reserved {
-		if _, ok := c.Body[key]; ok {
-			return fmt.Errorf("load: body sets %q, which vbp sets itself (%s); leave it out of body", key, strings.Join(reserved, ", "))
+		if _, ok := c.Body[key]; ok && !c.leavesOut(key) {
+			return fmt.Errorf("load: body sets %q, which vbp sets itself (%s); leave it out of body (null for %s keeps it out of the request)",
+				key, strings.Join(reserved, ", "), strings.Join(optional, " and "))
 		}
 	}
 	return nil
@@ -116,8 +118,7 @@ func (c *Config) endpoint() (string, error) {
 // Run measures the point and returns its rows in the order in which the
 // schedule wanted them sent. Only requests that were sent are rows. Of the
 // table's Meta it fills Start, Length, Facts, and in Extra "client" (the
-// transport's protocol) and, where a server reports no usage, "output_tokens";
-// the rest is the caller's.
+// transport's protocol) and what Notes has in words; the rest is the caller's.
 //
 // Observe, if it is not nil, is told of every request as it is sent, has its
 // first token, and is done, by one goroutine that never holds up the
@@ -150,7 +151,7 @@ func Run(ctx context.Context, c Config, t Transport, observe func(Event)) (*samp
 			}
 		})
 	}
-	rec := newRecorder(c.requestID, c.Arrivals, observe)
+	rec := newRecorder(&c, observe)
 	before, known := cpuTime()
 	plan.Start = time.Now()
 	stats, err := t.Run(run, plan, rec)
@@ -161,7 +162,7 @@ func Run(ctx context.Context, c Config, t Transport, observe func(Event)) (*samp
 	rec.close()
 
 	table := rec.table()
-	m := Machine{Wall: wall, Cores: runtime.GOMAXPROCS(0), CPU: math.NaN(), Reads: stats.Reads}
+	m := Machine{Wall: wall, Cores: runtime.GOMAXPROCS(0), CPU: math.NaN(), Reads: stats.Reads, Resent: stats.Resent}
 	if known {
 		m.CPU = (after - before).Seconds()
 	}
@@ -174,9 +175,7 @@ func Run(ctx context.Context, c Config, t Transport, observe func(Event)) (*samp
 	}
 	table.Meta.Facts = Facts(table, m)
 	table.Meta.Extra = map[string]string{"client": t.Protocol()}
-	if rec.counted > 0 {
-		table.Meta.Extra["output_tokens"] = fmt.Sprintf("counted from events for %d requests", rec.counted)
-	}
+	rec.describe(&table.Meta)
 	if err == nil {
 		return table, nil
 	}
@@ -198,12 +197,17 @@ func (c *Config) abortError() error {
 	return errors.New("the point was aborted")
 }
 
-func (c *Config) requestID(i int) string {
-	prefix := c.IDPrefix
-	if prefix == "" {
-		prefix = "vbp"
-	}
-	return prefix + "-" + strconv.Itoa(i)
+func (c *Config) requestID(i int) string { return RequestID(c.IDPrefix, i) }
+
+// RequestID is what request i of a point is called in its row and in the
+// header X-Request-Id: a UUID, since some servers (those on starlette-context,
+// such as llama-cpp-python) refuse with 400 what is none. Its last eight
+// digits are i in hexadecimal, the others follow from the prefix.
+func RequestID(prefix string, i int) string {
+	h := sha256.Sum256([]byte(prefix))
+	h[6] = h[6]&0x0f | 0x40 // version 4
+	h[8] = h[8]&0x3f | 0x80 // variant of RFC 9562
+	return fmt.Sprintf("%x-%x-%x-%x-%x%08x", h[:4], h[4:6], h[6:8], h[8:10], h[10:12], uint32(i))
 }
 
 // plan renders all requests. Bodies are made before the run, so that nothing

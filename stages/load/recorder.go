@@ -42,6 +42,11 @@ type recorder struct {
 	rows    []sample.Outcome
 	done    []bool
 	counted int   // answers whose tokens were counted from their events
+	early   int   // answers that ended before their number of tokens though the model's end was to be ignored
+	lumps   int   // answers whose several tokens came in one event
+	ended   int   // complete answers
+	tokens  int64 // of complete answers whose number the server told
+	events  int64 // with tokens, of the same
 	last    int64 // ns: when the last request was done
 
 	// Events wait here, so that a slow observer delays no request. more
@@ -52,12 +57,12 @@ type recorder struct {
 	observer sync.WaitGroup
 	watched  bool
 
-	id func(int) string
-	at []time.Duration
+	config *Config
 }
 
-func newRecorder(id func(int) string, at []time.Duration, observe func(Event)) *recorder {
-	r := &recorder{rows: make([]sample.Outcome, len(at)), done: make([]bool, len(at)), id: id, at: at}
+func newRecorder(c *Config, observe func(Event)) *recorder {
+	n := len(c.Arrivals)
+	r := &recorder{rows: make([]sample.Outcome, n), done: make([]bool, n), config: c}
 	if observe != nil {
 		r.watched = true
 		r.more = make(chan struct{}, 1)
@@ -88,17 +93,37 @@ func (r *recorder) First(i int, at int64) {
 // Done implements Recorder. It completes the row with what follows from it.
 func (r *recorder) Done(i int, at int64, o *sample.Outcome) {
 	row := *o
-	row.ID, row.Scheduled = r.id(i), int64(r.at[i])
-	counted := 0
-	if row.Outcome == sample.OK && row.OutputTokens == sample.Absent {
+	prompt := &r.config.Prompts[i]
+	row.ID, row.Scheduled = r.config.requestID(i), int64(r.config.Arrivals[i])
+	counted, early, lumps, ended := 0, 0, 0, 0
+	switch {
+	case row.Outcome != sample.OK:
+		if what := r.config.advice(&row, prompt.IDs != nil); what != "" {
+			row.Error += "; " + what
+		}
+	case row.OutputTokens == sample.Absent:
 		row.OutputTokens = row.Events
-		counted = 1
+		counted, ended = 1, 1
+	default:
+		ended = 1
+		// Any other reason than length is the model's end, or a stop that
+		// was not asked for. Events alone would not tell: one may carry
+		// several tokens.
+		if r.config.IgnoreEOS && row.Finish != "length" && row.OutputTokens < int64(prompt.MaxTokens) {
+			early = 1
+		}
+		if row.Events == 1 && row.OutputTokens > 1 {
+			lumps = 1
+		}
 	}
 	row.Derive()
 	r.mu.Lock()
 	r.rows[i], r.done[i] = row, true
-	r.counted += counted
+	r.counted, r.early, r.lumps, r.ended = r.counted+counted, r.early+early, r.lumps+lumps, r.ended+ended
 	r.last = max(r.last, at)
+	if ended > counted {
+		r.tokens, r.events = r.tokens+row.OutputTokens, r.events+row.Events
+	}
 	r.mu.Unlock()
 	r.tell(Event{Kind: Done, Index: i, At: time.Duration(at), Outcome: row})
 }

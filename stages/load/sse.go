@@ -13,6 +13,12 @@ const maxEvent = 16 << 20
 // \r\n; a lone \r, which the format allows and no server of this field sends,
 // is not an end.
 //
+// Two departures, since a failure must not look like silence: an event called
+// error without data, which the format drops, is returned with its comment for
+// data (Dynamo reports errors that way), and the first line that is a JSON
+// object without a field is kept (servers that fail late write one into the
+// stream).
+//
 // It is pulled: next returns one event after the other from what was read, and
 // keeps what is cut off for the next read. While an event lies within one
 // read, nothing is copied or allocated.
@@ -21,9 +27,15 @@ type scanner struct {
 	data    []byte // data lines of the event under way
 	has     bool   // there is at least one in data
 	named   bool   // the event under way is called error
+	comment []byte // the first comment of the event under way; its beginning
 	isError bool   // the event that next returned was called error
 	over    bool   // an event exceeded maxEvent: the stream is not readable
+	stray   []byte // the first line that looks like JSON outside of an event; its beginning
 }
+
+// mostAside bounds what is kept of a comment and of a stray line, of which
+// only a message is shown.
+const mostAside = 2 << 10
 
 // next returns the data of the first event that ends in b, and what of b comes
 // after it. The data is valid until b changes or next is called. When no event
@@ -56,13 +68,26 @@ func (s *scanner) next(b []byte) (data, rest []byte, ok bool) {
 			s.isError, s.named = s.named, false
 			switch {
 			case alone:
+				s.comment = s.comment[:0]
 				return only, b, true
 			case s.has:
 				data := s.data
 				s.data, s.has = s.data[:0], false
+				s.comment = s.comment[:0]
+				return data, b, true
+			case s.isError:
+				data := s.comment
+				s.comment = s.comment[:0]
 				return data, b, true
 			}
+			s.comment = s.comment[:0]
 			continue // nothing but comments or other fields
+		}
+		if line[0] == '{' {
+			if s.stray == nil {
+				s.stray = bytes.Clone(line[:min(len(line), mostAside)])
+			}
+			continue
 		}
 		field, value := line, line[len(line):]
 		if j := bytes.IndexByte(line, ':'); j >= 0 {
@@ -85,6 +110,10 @@ func (s *scanner) next(b []byte) (data, rest []byte, ok bool) {
 			s.over = s.over || len(s.data) > maxEvent
 		case "event":
 			s.named = string(value) == "error"
+		case "":
+			if len(s.comment) == 0 {
+				s.comment = append(s.comment, value[:min(len(value), mostAside)]...)
+			}
 		}
 	}
 }

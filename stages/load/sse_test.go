@@ -45,7 +45,9 @@ func TestScannerCutAnywhere(t *testing.T) {
 		"comments":         {": ping\n\ndata: a\n: in between\ndata: b\n\n:\n\n", []string{"a\nb"}},
 		"other fields":     {"id: 1\nretry: 5\nevent: delta\ndata: a\n\nid: 2\n\n", []string{"a"}},
 		"field alone":      {"data\n\ndatum: x\n\n", []string{""}},
-		"named error":      {"event: error\ndata: a\n\ndata: b\n\nevent: error\n\ndata: c\n\n", []string{"error:a", "b", "c"}},
+		"named error":      {"event: error\ndata: a\n\ndata: b\n\nevent: error\n\ndata: c\n\n", []string{"error:a", "b", "error:", "c"}},
+		"error in comment": {": ping\n\nevent: error\n: broken\n: pipe\n\n: x\ndata: a\n\nevent: error\n\n", []string{"error:broken", "a", "error:"}},
+		"JSON in a line":   {"data: a\n{\"error\": 1}\n\ndata: b\n\n", []string{"a", "b"}},
 		"colons in data":   {"data: a: b\n\n", []string{"a: b"}},
 		"many empty lines": {"\n\n\ndata: a\n\n\n\n", []string{"a"}},
 		"end is missing":   {"data: a\n\ndata: b\n", []string{"a"}},
@@ -87,7 +89,7 @@ func FuzzScanner(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stream []byte, i, j uint) {
 		var want []string
 		var data []string
-		isError := false
+		isError, comment := false, ""
 		lines := strings.Split(string(stream), "\n")
 		for _, line := range lines[:len(lines)-1] {
 			line = strings.TrimSuffix(line, "\r")
@@ -95,18 +97,24 @@ func FuzzScanner(f *testing.F) {
 			value = strings.TrimPrefix(value, " ")
 			switch {
 			case line == "":
-				if data != nil {
-					event := strings.Join(data, "\n")
-					if isError {
-						event = "error:" + event
-					}
+				event := strings.Join(data, "\n")
+				if data == nil {
+					event = comment
+				}
+				if isError {
+					event = "error:" + event
+				}
+				if data != nil || isError {
 					want = append(want, event)
 				}
-				data, isError = nil, false
+				data, isError, comment = nil, false, ""
+			case line[0] == '{':
 			case field == "data":
 				data = append(data, value)
 			case field == "event":
 				isError = value == "error"
+			case field == "" && comment == "":
+				comment = value[:min(len(value), mostAside)]
 			}
 		}
 		n := uint(len(stream)) + 1

@@ -10,7 +10,7 @@ import (
 
 // Protocol names how the client measures, with a version that is raised when
 // a change moves the numbers. It enters the keys of measured points.
-const Protocol = "net/http 1"
+const Protocol = "net/http 2"
 
 // Transport sends the requests of a plan and reads their answers. It owns
 // both, so that an event loop can implement it as well as goroutines can.
@@ -56,5 +56,6 @@ type Recorder interface {
 
 // Stats is what a transport knows of a run as a whole.
 type Stats struct {
-	Reads int64 // reads of answers that returned data
+	Reads  int64 // reads of answers that returned data
+	Resent int64 // times that a request was sent again, its connection having been closed before any answer
 }

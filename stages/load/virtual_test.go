@@ -113,7 +113,7 @@ func TestMeasuresExactly(t *testing.T) {
 		for i := range table.Len() {
 			o := table.Row(i)
 			start := int64(i) * 100e6
-			if o.ID != fmt.Sprintf("p-%d", i) || o.Outcome != sample.OK || o.Scheduled != start || o.Sent != start {
+			if o.ID != RequestID("p", i) || o.Outcome != sample.OK || o.Scheduled != start || o.Sent != start {
 				t.Errorf("row %d: %+v", i, o)
 			}
 			if o.FirstToken != start+70e6 || o.LastToken != start+82e6 || o.Events != 4 || !slices.Equal(o.Gaps, []int32{4000, 4000, 4000}) {

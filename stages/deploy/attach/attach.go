@@ -13,7 +13,6 @@ import (
 	"maps"
 	"net/http"
 	neturl "net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +27,14 @@ const (
 
 	// questionTimeout is for one small question.
 	questionTimeout = 10 * time.Second
+
+	// identityTimeout is for all that a server tells of itself: vLLM's first
+	// answer to /server_info looks at the whole system.
+	identityTimeout = time.Minute
+
+	// waitStep lies between two looks at a server that is loading its model,
+	// which takes it seconds to minutes.
+	waitStep = 500 * time.Millisecond
 )
 
 // Starter attaches to d.Endpoint.
@@ -39,9 +46,10 @@ var _ deploy.Starter = Starter{}
 func New() Starter { return Starter{} }
 
 // Start checks the server at d.Endpoint: /health (a server without one is
-// taken at its word), /v1/models, and one real request. Of o it uses Headers,
-// which are d's with secrets revealed, ReadyTimeout and Progress. An empty
-// d.Model means the only model that the server has.
+// taken at its word; one that is loading its model is waited for), /v1/models,
+// what it tells of itself, and one real request by o.API. Of o it uses also
+// Headers, which are d's with secrets revealed, ReadyTimeout and Progress. An
+// empty d.Model means the only model that the server has.
 func (Starter) Start(ctx context.Context, d deploy.Deployment, o deploy.Options) (deploy.Running, error) {
 	base, err := baseURL(d.Endpoint)
 	if err != nil {
@@ -60,7 +68,7 @@ func (Starter) Start(ctx context.Context, d deploy.Deployment, o deploy.Options)
 	if limit <= 0 {
 		limit = readyTimeout
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s (stages.deploy.ready_timeout)", limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready within %s (stages.deploy.ready_timeout)", limit))
 	defer cancel()
 	progress := o.Progress
 	if progress == nil {
@@ -69,10 +77,14 @@ func (Starter) Start(ctx context.Context, d deploy.Deployment, o deploy.Options)
 
 	r := newRunning(base, headers)
 	progress("asking " + base)
-	model, err := r.inspect(ctx, d.Model)
+	var model probe.Model
+	err = r.waitHealthy(ctx, progress)
+	if err == nil {
+		model, err = r.identify(ctx, d.Model)
+	}
 	if err == nil {
 		progress("waiting for the first completion of " + base)
-		if err = r.server.Complete(ctx, model.ID); err != nil {
+		if err = r.server.CompleteWith(ctx, o.API, model.ID); err != nil {
 			err = fmt.Errorf("it serves model %s, but a first request failed: %w", model.ID, err)
 		}
 	}
@@ -98,14 +110,20 @@ func newRunning(base string, headers map[string]string) *running {
 
 // Ask returns what Environment would after a Start, without a request that
 // makes the server work: for plans. headers are d's with secrets revealed.
+// What the server does not tell before ctx ends is left out, once it is known
+// to serve the model.
 func Ask(ctx context.Context, d deploy.Deployment, headers map[string]string) (map[string]string, error) {
 	base, err := baseURL(d.Endpoint)
 	if err != nil {
 		return nil, err
 	}
 	r := newRunning(base, headers)
-	if _, err := r.inspect(ctx, d.Model); err != nil {
-		return nil, fmt.Errorf("endpoint %s: %w", base, err)
+	err = r.health(ctx)
+	if err == nil {
+		_, err = r.identify(ctx, d.Model)
+	}
+	if err != nil && r.environment == nil {
+		return nil, fmt.Errorf("endpoint %s: %w%s", base, err, hint(err))
 	}
 	return r.environment, nil
 }
@@ -126,18 +144,12 @@ func baseURL(endpoint string) (string, error) {
 	return strings.TrimSuffix(strings.TrimRight(u.String(), "/"), "/v1"), nil
 }
 
-// hint says what to do about err.
+// hint says what to do about err, where err does not say so itself.
 func hint(err error) string {
-	switch status := probe.Status(err); status {
-	case 0:
-		return "" // said already
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return "; set headers, such as Authorization: \"Bearer ${secret:API_KEY}\""
-	case http.StatusNotFound:
+	if probe.Status(err) == http.StatusNotFound && !strings.Contains(err.Error(), "workload.api") {
 		return "; is this an OpenAI-compatible server, and is the endpoint the part of its URLs before /v1?"
-	default:
-		return ""
 	}
+	return ""
 }
 
 // running is a server that somebody else runs.
@@ -149,13 +161,17 @@ type running struct {
 
 var _ deploy.Running = (*running)(nil)
 
-// inspect asks what can be known of the server without making it work.
-func (r *running) inspect(ctx context.Context, want string) (model probe.Model, err error) {
-	if err := r.health(ctx); err != nil {
-		return model, err
-	}
-	err = ask(ctx, func(ctx context.Context) error {
+// identify asks which model is meant and what the server is. The environment
+// is set once the model is known, also if the rest cannot be had. Where the
+// server has no list of models, or an empty one, as transformers serve may,
+// the first request will show whether it knows the name.
+func (r *running) identify(ctx context.Context, want string) (model probe.Model, err error) {
+	err = ask(ctx, questionTimeout, func(ctx context.Context) error {
 		models, err := r.server.Models(ctx)
+		if want != "" && (probe.Missing(err) || err == nil && len(models) == 0) {
+			model = probe.Model{ID: want}
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -165,25 +181,39 @@ func (r *running) inspect(ctx context.Context, want string) (model probe.Model, 
 	if err != nil {
 		return model, err
 	}
-	r.environment = map[string]string{"engine": "attached", "model": model.ID}
-	if model.Root != "" {
-		r.environment["model_root"] = model.Root
-	}
-	if model.MaxModelLen != 0 {
-		r.environment["max_model_len"] = strconv.FormatInt(model.MaxModelLen, 10)
-	}
-	return model, ask(ctx, func(ctx context.Context) error {
-		version, err := r.server.Version(ctx)
-		if version != "" {
-			r.environment["engine_version"] = version
-		}
+	return model, ask(ctx, identityTimeout, func(ctx context.Context) error {
+		told, err := r.server.Environment(ctx, model)
+		r.environment = told
+		r.environment["engine"] = "attached"
 		return err
 	})
 }
 
+// waitHealthy asks until the server does not say any more that it is not ready
+// yet, as those do that are loading a model.
+func (r *running) waitHealthy(ctx context.Context, progress func(string)) error {
+	for told := false; ; {
+		err := r.health(ctx)
+		if probe.Status(err) != http.StatusServiceUnavailable {
+			return err
+		}
+		if !told {
+			told = true
+			progress("waiting until it is ready: " + err.Error())
+		}
+		wait := time.NewTimer(waitStep)
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return err
+		case <-wait.C:
+		}
+	}
+}
+
 // health asks /health; a server that has none is healthy if it answers.
 func (r *running) health(ctx context.Context) error {
-	return ask(ctx, func(ctx context.Context) error {
+	return ask(ctx, questionTimeout, func(ctx context.Context) error {
 		if err := r.server.Health(ctx); !probe.Missing(err) {
 			return err
 		}
@@ -191,8 +221,8 @@ func (r *running) health(ctx context.Context) error {
 	})
 }
 
-func ask(ctx context.Context, question func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+func ask(ctx context.Context, limit time.Duration, question func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return question(ctx)
 }
@@ -212,7 +242,7 @@ func (r *running) Check(ctx context.Context) error {
 // ResetCaches tries. An attached proxy in front of several instances answers
 // for as many of them as it pleases.
 func (r *running) ResetCaches(ctx context.Context) (could bool, err error) {
-	err = ask(ctx, func(ctx context.Context) (err error) {
+	err = ask(ctx, questionTimeout, func(ctx context.Context) (err error) {
 		could, err = r.server.ResetPrefixCache(ctx)
 		return err
 	})

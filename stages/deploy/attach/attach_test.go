@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,7 +42,7 @@ func serve(t *testing.T, paths map[string]string) (url string, asked *[]string) 
 }
 
 const (
-	models     = `{"data":[{"id":"a","max_model_len":2048},{"id":"b","root":"/b"}]}`
+	models     = `{"data":[{"id":"a","max_model_len":2048,"owned_by":"vllm"},{"id":"b","root":"/b"}]}`
 	completion = `{"choices":[{"text":"hi"}]}`
 )
 
@@ -61,7 +62,7 @@ func TestStart(t *testing.T) {
 	if e.URL != url || e.Model != "a" || e.Headers["Authorization"] != "Bearer key" || len(e.Instances) != 1 || e.Instances[0].URL != url {
 		t.Errorf("endpoint %+v", e)
 	}
-	if got := fmt.Sprint(r.Environment()); got != "map[engine:attached engine_version:0.27.0 max_model_len:2048 model:a]" {
+	if got := fmt.Sprint(r.Environment()); got != "map[engine:attached engine_version:0.27.0 max_model_len:2048 model:a server:vllm]" {
 		t.Error(got)
 	}
 	if !strings.Contains((*asked)[len(*asked)-1], `"model":"a"`) {
@@ -105,6 +106,117 @@ func TestStartBare(t *testing.T) {
 	}
 }
 
+// The load's API is what the first request uses; nothing is swapped unasked.
+func TestStartUsesTheAPI(t *testing.T) {
+	for name, c := range map[string]struct {
+		paths map[string]string
+		api   string
+		want  string // of the error; "" for none
+	}{
+		"chat, asked for chat":         {map[string]string{"POST /v1/chat/completions": completion}, "chat", ""},
+		"chat, asked for completions":  {map[string]string{"POST /v1/chat/completions": completion}, "completions", "/v1/completions: answered 404 Not Found: 404 page not found; but /v1/chat/completions works: set workload.api: chat"},
+		"completions, asked for chat":  {map[string]string{"POST /v1/completions": completion}, "chat", "set workload.api: completions"},
+		"neither, asked for chat":      {nil, "chat", "/v1/chat/completions: answered 404 Not Found: 404 page not found; then POST "},
+		"both, the one asked for ails": {map[string]string{"POST /v1/completions": "500", "POST /v1/chat/completions": completion}, "completions", "answered 500 Internal Server Error: 500"},
+	} {
+		paths := map[string]string{"GET /v1/models": models}
+		for k, v := range c.paths {
+			paths[k] = v
+		}
+		url, asked := serve(t, paths)
+		_, err := New().Start(t.Context(), deploy.Deployment{Endpoint: url, Model: "a"}, deploy.Options{Headers: key.Headers, API: c.api})
+		switch {
+		case c.want == "" && err != nil, c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: error %v\nwant %s", name, err, c.want)
+		case err == nil && strings.Contains(fmt.Sprint(*asked), `"prompt"`):
+			t.Errorf("%s: asked %q", name, *asked)
+		}
+	}
+}
+
+// A server without a list of models is taken to know the one that is named.
+func TestStartWithoutAList(t *testing.T) {
+	for _, list := range []map[string]string{{}, {"GET /v1/models": `{"object":"list","data":[]}`}} {
+		list["POST /v1/chat/completions"] = completion
+		url, _ := serve(t, list)
+		o := deploy.Options{Headers: key.Headers, API: "chat"}
+		r, err := New().Start(t.Context(), deploy.Deployment{Endpoint: url, Model: "named"}, o)
+		if err != nil || r.Endpoint().Model != "named" || fmt.Sprint(r.Environment()) != "map[engine:attached model:named]" {
+			t.Errorf("error %v", err)
+		}
+		if _, err := New().Start(t.Context(), deploy.Deployment{Endpoint: url}, o); err == nil {
+			t.Error("a model without a name was found")
+		}
+	}
+}
+
+// A server that loads its model is waited for, and what it tells of itself is
+// the environment, for Start and Ask alike.
+func TestStartWaitsAndIdentifies(t *testing.T) {
+	var asked atomic.Int64
+	ready := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		if asked.Add(1) == 1 {
+			close(ready)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, `{"error":{"message":"Loading model","type":"unavailable_error","code":503}}`)
+		}
+	})
+	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"data":[{"id":"m.gguf","owned_by":"llamacpp"}]}`)
+	})
+	mux.HandleFunc("GET /props", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"build_info":"b1-abc","model_path":"/m.gguf","total_slots":4,"default_generation_settings":{"n_ctx":4096}}`)
+	})
+	mux.HandleFunc("POST /v1/completions", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, completion) })
+	s := httptest.NewServer(mux)
+	defer s.Close()
+	var told []string
+	d := deploy.Deployment{Endpoint: s.URL}
+	r, err := New().Start(t.Context(), d, deploy.Options{API: "completions", Progress: func(s string) { told = append(told, s) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-ready
+	const want = "map[engine:attached engine_version:b1-abc max_model_len:4096 max_num_seqs:4 model:m.gguf model_root:/m.gguf server:llama.cpp]"
+	if got := fmt.Sprint(r.Environment()); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if all := strings.Join(told, "\n"); !strings.Contains(all, "waiting until it is ready: GET "+s.URL+"/health: answered 503 Service Unavailable: ") || !strings.Contains(all, "Loading model") {
+		t.Errorf("told %q", told)
+	}
+	env, err := Ask(t.Context(), d, nil)
+	if err != nil || fmt.Sprint(env) != want {
+		t.Errorf("Ask: %v, error %v", env, err)
+	}
+}
+
+// A plan does not wait long: what came before its patience ended is what it
+// knows.
+func TestAskKnowsInPart(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"data":[{"id":"a","owned_by":"vllm"}]}`)
+	})
+	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"version":"0.32.0"}`) })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	mux.HandleFunc("GET /server_info", func(_ http.ResponseWriter, r *http.Request) {
+		cancel() // patience ends while it looks at its system
+		<-r.Context().Done()
+	})
+	s := httptest.NewServer(mux)
+	defer s.Close()
+	env, err := Ask(ctx, deploy.Deployment{Endpoint: s.URL}, nil)
+	if err != nil || fmt.Sprint(env) != "map[engine:attached engine_version:0.32.0 model:a server:vllm]" {
+		t.Errorf("%v, error %v", env, err)
+	}
+	if _, err := Ask(ctx, deploy.Deployment{Endpoint: s.URL}, nil); err == nil {
+		t.Error("a server of which nothing is known has an environment")
+	}
+}
+
 func TestStartRefuses(t *testing.T) {
 	whole := map[string]string{"GET /health": "{}", "GET /v1/models": models, "POST /v1/completions": completion}
 	with := func(path, answer string) map[string]string {
@@ -124,16 +236,17 @@ func TestStartRefuses(t *testing.T) {
 		"serves several models, name one of them: a, b":                  {whole, deploy.Deployment{}, key},
 		`answered 401 Unauthorized: who are you?; set headers`:           {whole, deploy.Deployment{Model: "a"}, deploy.Options{}},
 		"header X still holds a reference to a secret":                   {whole, deploy.Deployment{Model: "a", Headers: map[string]string{"X": "${secret:K}"}}, deploy.Options{}},
-		"/health: answered 503 Service Unavailable":                      {with("GET /health", "503"), deploy.Deployment{Model: "a"}, key},
+		"not ready within 30ms (stages.deploy.ready_timeout)":            {with("GET /health", "503"), deploy.Deployment{Model: "a"}, deploy.Options{Headers: key.Headers, ReadyTimeout: 30 * time.Millisecond}},
+		"/health: answered 500 Internal Server Error":                    {with("GET /health", ""), deploy.Deployment{Model: "a"}, key},
 		"is this an OpenAI-compatible server":                            {map[string]string{"GET /health": "{}"}, deploy.Deployment{Model: "a"}, key},
 		"it serves model a, but a first request failed":                  {with("POST /v1/completions", ""), deploy.Deployment{Model: "a"}, key},
 		"gave no completion; it begins":                                  {with("POST /v1/completions", "{}"), deploy.Deployment{Model: "a"}, key},
 		"not a list of models":                                           {with("GET /v1/models", "<html>"), deploy.Deployment{Model: "a"}, key},
-		"the server lists no model":                                      {with("GET /v1/models", "{}"), deploy.Deployment{Model: "a"}, key},
+		"the server lists no model":                                      {with("GET /v1/models", "{}"), deploy.Deployment{}, key},
 		`endpoint "localhost:8000": want a URL such as http://host:8000`: {nil, deploy.Deployment{Endpoint: "localhost:8000"}, key},
 		"as an Authorization header":                                     {nil, deploy.Deployment{Endpoint: "http://me:pw@host:8000"}, key},
 		"endpoint http://127.0.0.1:1: ":                                  {nil, deploy.Deployment{Endpoint: "http://127.0.0.1:1"}, key},
-		"/health\": no answer within 50ms (stages.deploy.ready_timeout)": {nil, deploy.Deployment{}, deploy.Options{ReadyTimeout: 50 * time.Millisecond}},
+		"/health\": not ready within 50ms (stages.deploy.ready_timeout)": {nil, deploy.Deployment{}, deploy.Options{ReadyTimeout: 50 * time.Millisecond}},
 	} {
 		if c.paths != nil {
 			c.d.Endpoint, _ = serve(t, c.paths)

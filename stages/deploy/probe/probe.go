@@ -1,6 +1,12 @@
 // Package probe asks an OpenAI-compatible server the few questions that a
-// deployment needs answered: is it up, which models does it serve, what
-// version is it, does it complete a request, can it empty its prefix cache.
+// deployment needs answered: is it up, which models does it serve, what is it
+// and with what arguments does it run (environment.go), does it complete a
+// request by the API that the load will use (complete.go), can it empty its
+// prefix cache.
+//
+// Servers differ in what they can be asked. One that does not know a question
+// has told nothing, which is no error; one that cannot answer right now is.
+// What they answer is bounded and never trusted.
 //
 // It is used by local (servers that vbp starts) and attach (servers that
 // already run), and measures nothing: load has a client of its own.
@@ -33,6 +39,7 @@ type Server struct {
 // Model is one entry of /v1/models.
 type Model struct {
 	ID          string `json:"id"`
+	OwnedBy     string `json:"owned_by"`      // which most servers fill with their own name
 	Root        string `json:"root"`          // where the weights came from, as vLLM tells it; "" if not told
 	MaxModelLen int64  `json:"max_model_len"` // tokens; 0 if not told
 }
@@ -42,12 +49,16 @@ type StatusError struct {
 	Method, URL string
 	Status      int
 	Body        string // its beginning
+	Advice      string // what to do about it; "" if that cannot be known here
 }
 
 func (e *StatusError) Error() string {
 	s := fmt.Sprintf("%s %s: answered %d %s", e.Method, e.URL, e.Status, http.StatusText(e.Status))
 	if e.Body != "" {
 		s += ": " + e.Body
+	}
+	if e.Advice != "" {
+		s += "; " + e.Advice
 	}
 	return s
 }
@@ -111,50 +122,17 @@ func (s *Server) Version(ctx context.Context) (string, error) {
 	return v.Version, nil
 }
 
-// Complete sends one short real request and wants a completion back: first
-// to /v1/completions, and to /v1/chat/completions where that is missing.
-func (s *Server) Complete(ctx context.Context, model string) error {
-	// Two tokens, so that a decode instance does at least one decode step.
-	body := map[string]any{"model": model, "prompt": "Hello", "max_tokens": 2, "temperature": 0}
-	err := s.complete(ctx, "/v1/completions", body)
-	if !Missing(err) {
-		return err
-	}
-	delete(body, "prompt")
-	body["messages"] = []map[string]string{{"role": "user", "content": "Hello"}}
-	if chat := s.complete(ctx, "/v1/chat/completions", body); chat != nil {
-		return fmt.Errorf("%w; then %w", err, chat)
-	}
-	return nil
-}
-
-func (s *Server) complete(ctx context.Context, path string, request map[string]any) error {
-	b, err := json.Marshal(request)
-	if err != nil {
-		return err
-	}
-	body, err := s.do(ctx, http.MethodPost, path, b)
-	if err != nil {
-		return err
-	}
-	var answer struct {
-		Choices []json.RawMessage `json:"choices"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Choices) == 0 {
-		return fmt.Errorf("POST %s%s: answered 200 but gave no completion; it begins %q", s.URL, path, start(body))
-	}
-	return nil
-}
-
 // ResetPrefixCache asks the server to empty its prefix cache and says whether
-// it did. One that has no such request (vLLM has it only with
-// VLLM_SERVER_DEV_MODE=1) gives false and no error.
+// it did: vLLM at /reset_prefix_cache, SGLang at /flush_cache. One that has no
+// such request (vLLM has it only with VLLM_SERVER_DEV_MODE=1) gives false and
+// no error.
 func (s *Server) ResetPrefixCache(ctx context.Context) (bool, error) {
-	_, err := s.do(ctx, http.MethodPost, "/reset_prefix_cache", nil)
-	if Missing(err) {
-		return false, nil
+	for _, path := range []string{"/reset_prefix_cache", "/flush_cache"} {
+		if _, err := s.do(ctx, http.MethodPost, path, nil); !Missing(err) {
+			return err == nil, err
+		}
 	}
-	return err == nil, err
+	return false, nil
 }
 
 // Find returns the model called name, or the only one if name is "". Its
@@ -176,7 +154,7 @@ func Find(models []Model, name string) (Model, error) {
 	if name == "" {
 		return Model{}, fmt.Errorf("the server serves several models, name one of them: %s", strings.Join(ids, ", "))
 	}
-	return Model{}, fmt.Errorf("the server does not serve model %q; it serves %s", name, strings.Join(ids, ", "))
+	return Model{}, fmt.Errorf("the server does not serve model %q; it serves %s; set model to a name that it serves", name, strings.Join(ids, ", "))
 }
 
 // do sends one request and returns the whole answer of a 2xx.
@@ -205,9 +183,29 @@ func (s *Server) do(ctx context.Context, method, path string, body []byte) ([]by
 		return nil, fmt.Errorf("%s %s%s: the answer broke off: %w", method, s.URL, path, err)
 	}
 	if resp.StatusCode/100 != 2 {
-		return nil, &StatusError{Method: method, URL: s.URL + path, Status: resp.StatusCode, Body: start(b)}
+		return nil, &StatusError{
+			Method: method, URL: s.URL + path, Status: resp.StatusCode, Body: start(b),
+			Advice: s.advice(resp.StatusCode, resp.Header.Get("WWW-Authenticate")),
+		}
 	}
 	return b, nil
+}
+
+// advice says which header to set when the server does not let vbp in.
+func (s *Server) advice(status int, challenge string) string {
+	if status != http.StatusUnauthorized && status != http.StatusForbidden {
+		return ""
+	}
+	for name := range s.Headers {
+		if slices.Contains([]string{"authorization", "x-api-key", "api-key"}, strings.ToLower(name)) {
+			return fmt.Sprintf("it does not accept the header %s that was sent; set another value in headers of the mode", name)
+		}
+	}
+	value := "Bearer ${secret:API_KEY}"
+	if scheme, _, _ := strings.Cut(challenge, " "); strings.EqualFold(scheme, "Basic") {
+		value = "Basic ${secret:CREDENTIALS}"
+	}
+	return fmt.Sprintf("set headers of the mode, such as headers: {Authorization: %q}", value)
 }
 
 // start is the beginning of an answer on one line, for an error message.

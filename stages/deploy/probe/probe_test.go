@@ -32,3 +32,47 @@ func TestErrorsShowTheAnswer(t *testing.T) {
 		t.Error("no error has a status")
 	}
 }
+
+func TestErrorsNameTheHeader(t *testing.T) {
+	for _, c := range []struct {
+		status    int
+		challenge string
+		headers   map[string]string
+		want      string
+	}{
+		{401, "", nil, `set headers of the mode, such as headers: {Authorization: "Bearer ${secret:API_KEY}"}`},
+		{403, `Basic realm="x"`, nil, `{Authorization: "Basic ${secret:CREDENTIALS}"}`},
+		{401, "Bearer", map[string]string{"X-Other": "1"}, `{Authorization: "Bearer ${secret:API_KEY}"}`},
+		{403, "", map[string]string{"authorization": "Bearer wrong"}, "it does not accept the header authorization that was sent"},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", c.challenge)
+			w.WriteHeader(c.status)
+		}))
+		server := Server{URL: s.URL, Headers: c.headers, HTTP: s.Client()}
+		_, err := server.Models(t.Context())
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "wrong") {
+			t.Errorf("error %v, want %q", err, c.want)
+		}
+		s.Close()
+	}
+}
+
+func TestResetPrefixCache(t *testing.T) {
+	for name, c := range map[string]struct {
+		paths map[string]string
+		could bool
+		fails bool
+	}{
+		"vllm":             {map[string]string{"POST /reset_prefix_cache": "{}"}, true, false},
+		"sglang":           {map[string]string{"POST /flush_cache": "Cache flushed."}, true, false},
+		"sglang at work":   {map[string]string{"POST /flush_cache": "400"}, false, true},
+		"vllm, old method": {map[string]string{"POST /reset_prefix_cache": "405"}, false, false},
+		"neither":          {nil, false, false},
+	} {
+		could, err := serve(t, c.paths).ResetPrefixCache(t.Context())
+		if could != c.could || (err != nil) != c.fails {
+			t.Errorf("%s: %v, error %v", name, could, err)
+		}
+	}
+}
