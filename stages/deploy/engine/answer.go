@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -26,6 +27,28 @@ func quoted(s string) string {
 	return string(b)
 }
 
+// startStream promises server-sent events.
+func startStream(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Cache-Control", "no-cache")
+}
+
+// writeFailure is the stream of a request that failed before its first token,
+// as vLLM writes it: an event with an error under status 200, and no choices.
+func (c *completion) writeFailure(w http.ResponseWriter) error {
+	startStream(w)
+	if c.chat {
+		role := `{"id":` + quoted(c.id) + `,"object":"chat.completion.chunk","created":` + strconv.FormatInt(c.created, 10) + `,"model":` + quoted(c.model) +
+			`,"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}`
+		if _, err := io.WriteString(w, "data: "+role+"\n\n"); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(w, `data: {"error": {"message": "Internal server error", "type": "InternalServerError", "param": null, "code": 500}}`+"\n\ndata: [DONE]\n\n")
+	return err
+}
+
 // writeStream writes the answer as server-sent events, in the shapes of vLLM.
 // Everything that a chunk consists of but its word is formatted once. Tokens
 // that came out since the last look share one write, each in a chunk of its
@@ -46,9 +69,7 @@ func (c *completion) writeStream(ctx context.Context, w http.ResponseWriter) err
 	}
 	before, after := head+choice+open, closing+"null"+end
 
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", "no-cache")
+	startStream(w)
 	flush := http.NewResponseController(w)
 	buf := make([]byte, 0, 1024)
 	r := &c.call.req

@@ -123,6 +123,7 @@ func (b *requestBody) tokens(chat bool, vocab int) ([]uint32, error) {
 // completion is one request on its way through the server.
 type completion struct {
 	call    *call
+	driver  *driver // of the replica that serves it
 	chat    bool
 	id      string
 	model   string
@@ -149,8 +150,10 @@ func (s *server) read(b *requestBody, chat bool, requestID string) (*completion,
 	if lp := string(b.Logprobs); b.Echo || (lp != "" && lp != "null" && lp != "false") {
 		return nil, fmt.Errorf("echo and logprobs are not simulated; leave them out")
 	}
-	if err := b.KV.check(); err != nil {
-		return nil, err
+	if s.honoursKV() {
+		if err := b.KV.check(); err != nil {
+			return nil, err
+		}
 	}
 	// vLLM's defaults: 16 for completions, what is left of the context for chat.
 	limit := 16
@@ -177,6 +180,7 @@ func (s *server) read(b *requestBody, chat bool, requestID string) (*completion,
 	}
 	c := &completion{
 		chat: chat, id: prefix + requestID, model: cmp.Or(b.Model, s.names[0]), created: time.Now().Unix(),
+		driver: s.replicas.next(),
 		stream: b.Stream, usage: b.StreamOptions != nil && b.StreamOptions.IncludeUsage, kv: b.KV,
 	}
 	// A client may use an id twice; the name that other instances use may not repeat.
@@ -189,11 +193,19 @@ func (s *server) read(b *requestBody, chat bool, requestID string) (*completion,
 			r.Output, c.call.reason = n, "stop"
 		}
 	}
-	if b.KV != nil {
+	if b.KV != nil && s.honoursKV() {
 		r.RemoteKV = b.KV.DoRemotePrefill
 		r.Hold = b.KV.DoRemoteDecode && c.call.reason == "length"
 	}
 	return c, nil
+}
+
+// tags are those under which the request's KV is shared.
+func (c *completion) tags() string {
+	if c.kv == nil {
+		return ""
+	}
+	return c.kv.Tags
 }
 
 // complete serves both completion APIs.
@@ -209,21 +221,29 @@ func (s *server) complete(w http.ResponseWriter, r *http.Request, chat bool) {
 	}
 	c, err := s.read(&body, chat, r.Header.Get("X-Request-Id"))
 	if err == nil {
-		err = s.driver.submit(c.call)
+		c.call.req.External = s.shared.lookup(r.Context(), c.call.req.Prompt, c.tags())
+		err = c.driver.submit(c.call)
 	}
 	if err != nil {
 		refuse(w, http.StatusBadRequest, "BadRequestError", err.Error())
 		return
 	}
-	defer s.driver.cancel(c.call) // unless it ended
+	defer c.driver.cancel(c.call) // unless it ended
 	if c.call.req.RemoteKV {
 		if err := s.awaitKV(r.Context(), c); err != nil {
 			if r.Context().Err() != nil {
 				panic(http.ErrAbortHandler) // nobody is there, and an empty answer would look like success
 			}
+			if s.options.Strict && c.stream {
+				_ = c.writeFailure(w) // vLLM has promised a stream by then
+				return
+			}
 			refuse(w, http.StatusInternalServerError, "InternalServerError", err.Error())
 			return
 		}
+	}
+	if err = s.share(r.Context(), c); err != nil {
+		panic(http.ErrAbortHandler) // its client left
 	}
 	if c.stream {
 		err = c.writeStream(r.Context(), w)
@@ -235,6 +255,25 @@ func (s *server) complete(w http.ResponseWriter, r *http.Request, chat bool) {
 		// connection says that the answer is not whole.
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// honoursKV tells whether kv_transfer_params mean anything here: to vLLM
+// without NIXL they do not.
+func (s *server) honoursKV() bool { return !s.options.Strict || s.options.KVTransfer.nixl() }
+
+// share waits until the prompt is computed and makes its KV findable for
+// others, if KV is shared. LMCache hands the KV to its server while the answer
+// is on its way already; here it is there first, so that an instance that
+// looks for it next finds it.
+func (s *server) share(ctx context.Context, c *completion) error {
+	if s.shared == nil || !s.shared.stores {
+		return nil
+	}
+	if _, err := c.call.await(ctx, 0); err != nil {
+		return err
+	}
+	s.shared.store(ctx, c.call.req.Prompt, c.tags(), c.call.req.External)
+	return nil
 }
 
 // fault makes the trouble that was asked for; true if that was the answer.

@@ -89,6 +89,18 @@ func (d *driver) cancel(c *call) {
 	}
 }
 
+// fail is cancel for a request that came to nothing through no fault of its
+// client.
+func (d *driver) fail(c *call) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !c.req.Ended() {
+		d.sched.Cancel(&c.req)
+		d.metrics.finished("error")
+		d.poke()
+	}
+}
+
 // release lets go of the KV held under a name; false if none is.
 func (d *driver) release(name string) bool {
 	d.mu.Lock()
@@ -107,6 +119,21 @@ func (d *driver) blockIDs(c *call) []int32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.sched.BlockIDs([]int32{}, &c.req)
+}
+
+// load is what the choice among replicas goes by.
+func (d *driver) load() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	st := d.sched.Stats()
+	return 4*(st.Waiting+st.Fetching) + st.Running
+}
+
+// releasedLate counts a release of KV that is not held any more.
+func (d *driver) releasedLate() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.metrics.lateReleases++
 }
 
 func (d *driver) resetPrefixCache() bool {

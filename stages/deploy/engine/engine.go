@@ -2,13 +2,18 @@
 // API of vLLM and takes the time that a real one would take, without a GPU.
 //
 // Steps of a request: completion.go reads it, tokenizer.go counts it, the
-// driver hands it to the Scheduler, sleeps until the end of each step, and
-// wakes the handler, which writes the tokens that came out (answer.go). The
-// Scheduler is a pure state machine after vLLM's v1 scheduler and can be run
-// in virtual time by itself; StepTime says how long a step takes, with
-// coefficients derived from the data sheets of preset.go. Any instance can
-// prefill for others and decode after others: kv.go holds the protocol, which
-// is vLLM's NIXL connector's with the memory reads left out.
+// driver of one of the replicas hands it to the Scheduler, sleeps until the
+// end of each step, and wakes the handler, which writes the tokens that came
+// out (answer.go). The Scheduler is a pure state machine after vLLM's v1
+// scheduler and can be run in virtual time by itself; StepTime says how long a
+// step takes, with coefficients derived from the data sheets of preset.go. Any
+// instance can prefill for others and decode after others: kv.go holds the
+// protocol, which is vLLM's NIXL connector's with the memory reads left out;
+// lmcache.go shares KV through an LMCache server (lmserver.go is one).
+//
+// ParseServe (serve.go) reads the command line of `vllm serve`, so that the
+// engine can take vLLM's place under its own name; what it then answers about
+// itself is in serverinfo.go.
 //
 // Neighbours: package deploy starts it as a process, package proxy joins
 // prefill and decode instances, and a load generator is its client. It knows
@@ -41,7 +46,8 @@ type server struct {
 	names    []string // of the model
 	engineID string
 	ready    time.Time // when it answers
-	driver   *driver
+	replicas replicas
+	shared   *sharedCache // nil: KV is shared with nobody
 	client   *http.Client // to other instances
 	log      *log.Logger
 	life     context.Context         // of the server
@@ -73,21 +79,31 @@ func Serve(ctx context.Context, o Options, ln net.Listener, logTo io.Writer) err
 		options: o, settings: settings, names: o.names(),
 		engineID: fmt.Sprintf("vbp-%s-%016x", ln.Addr(), mix(uint64(o.Seed), uint64(time.Now().UnixNano()))),
 		ready:    time.Now().Add(o.ReadyDelay),
-		driver:   newDriver(settings.Scheduler, l),
+		replicas: newReplicas(o.DataParallelSize, settings.Scheduler, l),
+		shared:   newSharedCache(ctx, &o, l),
 		client:   &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 		log:      l, life: ctx, die: die,
+	}
+	defer s.shared.drop()
+	side, err := listenSide(o.SideChannel)
+	if err != nil {
+		ln.Close()
+		return fmt.Errorf("simulated engine: %w", err)
 	}
 	faults := ""
 	if f := o.faults(); f != "" {
 		faults = "; FAULTS: " + f
 	}
-	l.Printf("%s listens on %s and serves %s; %s; tensor-parallel-size %d; seed %d%s",
-		Identity, ln.Addr(), s.names[0], settings, o.TensorParallelSize, o.Seed, faults)
+	l.Printf("%s listens on %s and serves %s; %s; tensor-parallel-size %d%s; seed %d%s",
+		Identity, ln.Addr(), s.names[0], settings, o.TensorParallelSize, o.joined(), o.Seed, faults)
+	for _, note := range o.Notes {
+		l.Print(note)
+	}
 
 	var connections, drive sync.WaitGroup
 	web := &http.Server{
 		Handler:           s.handler(),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		BaseContext:       s.baseContext(side),
 		ErrorLog:          l,
 		ReadHeaderTimeout: 30 * time.Second,
 		// A connection's goroutine reports its end itself, so waiting for
@@ -101,14 +117,21 @@ func Serve(ctx context.Context, o Options, ln net.Listener, logTo io.Writer) err
 			}
 		},
 	}
-	drive.Go(func() { s.driver.run(ctx) })
-	accept := make(chan error, 1)
-	drive.Go(func() { accept <- web.Serve(ln) })
+	for _, d := range s.replicas.all {
+		drive.Go(func() { d.run(ctx) })
+	}
+	accept := make(chan error, 1+len(side))
+	for _, each := range append(side, ln) {
+		drive.Go(func() {
+			if err := web.Serve(each); err != nil {
+				accept <- fmt.Errorf("simulated engine: accepting connections on %s: %w", each.Addr(), err)
+			}
+		})
+	}
 	select {
 	case <-ctx.Done():
 		err = nil
 	case err = <-accept:
-		err = fmt.Errorf("simulated engine: accepting connections on %s: %w", ln.Addr(), err)
 		die(err)
 	}
 	web.Close()

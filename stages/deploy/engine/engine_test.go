@@ -51,7 +51,11 @@ var quick = []string{"--model=Qwen/Qwen3-0.6B", "--step-base=1ms", "--request-ov
 
 func start(t *testing.T, args ...string) *instance {
 	t.Helper()
-	o := options(t, append(quick, args...)...)
+	return serve(t, options(t, append(quick, args...)...))
+}
+
+func serve(t *testing.T, o Options) *instance {
+	t.Helper()
 	ln, err := o.Listen()
 	if err != nil {
 		t.Fatal(err)

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -28,6 +31,28 @@ type kvParams struct {
 	RemoteHost      *string         `json:"remote_host"`
 	RemotePort      *int            `json:"remote_port"`
 	TPSize          int             `json:"tp_size,omitempty"`
+
+	// Tags is what of the parameters tells LMCache to name KV apart from that
+	// of others: members lmcache.tag.NAME, as "NAME%VALUE" by name.
+	Tags string `json:"-"`
+}
+
+// UnmarshalJSON reads the parameters, tags included.
+func (p *kvParams) UnmarshalJSON(raw []byte) error {
+	type plain kvParams
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, (*plain)(p)); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if tag, ok := strings.CutPrefix(name, "lmcache.tag."); ok {
+			p.Tags += "@" + tag + "%" + string(members[name])
+		}
+	}
+	return nil
 }
 
 // check tells what a decode request lacks. There may be no parameters.
@@ -70,7 +95,7 @@ func (s *server) kvRelease(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "BadRequestError", "reading the request body: "+err.Error())
 		return
 	}
-	if !s.driver.release(body.RemoteRequestID) {
+	if !s.replicas.release(body.RemoteRequestID) {
 		s.log.Printf("KV of %q was asked for but is not held", body.RemoteRequestID)
 		refuse(w, http.StatusNotFound, "NotFoundError",
 			fmt.Sprintf("no KV is held for %q: it was read before, its lease of %v ended, or it never was here", body.RemoteRequestID, s.settings.Scheduler.Lease))
@@ -80,10 +105,10 @@ func (s *server) kvRelease(w http.ResponseWriter, r *http.Request) {
 }
 
 // handOver makes the parameters by which another instance can fetch the KV of
-// a finished request. The address is the one at which the client of this
-// request reached this server.
+// a finished request. The address is that of the replica's side channel, or
+// the one at which the client of this request reached this server.
 func (s *server) handOver(r *http.Request, c *completion) *kvParams {
-	blocks, _ := json.Marshal(s.driver.blockIDs(c.call)) // integers can always be encoded
+	blocks, _ := json.Marshal(c.driver.blockIDs(c.call)) // integers can always be encoded
 	p := &kvParams{
 		DoRemotePrefill: true,
 		RemoteBlockIDs:  blocks,
@@ -91,13 +116,21 @@ func (s *server) handOver(r *http.Request, c *completion) *kvParams {
 		RemoteRequestID: c.call.name,
 		TPSize:          s.options.TensorParallelSize,
 	}
-	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
-		if host, port, err := net.SplitHostPort(addr.String()); err == nil {
-			n, _ := strconv.Atoi(port) // a port of a socket is a number
-			p.RemoteHost, p.RemotePort = &host, &n
-		}
+	if side := s.options.SideChannel; len(side) > 0 {
+		rank := slices.Index(s.replicas.all, c.driver)
+		p.setAddress(side[rank])
+	} else if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		p.setAddress(addr.String())
 	}
 	return p
+}
+
+// setAddress takes the address of a socket.
+func (p *kvParams) setAddress(address string) {
+	if host, port, err := net.SplitHostPort(address); err == nil {
+		n, _ := strconv.Atoi(port) // a port of a socket is a number
+		p.RemoteHost, p.RemotePort = &host, &n
+	}
 }
 
 // awaitKV waits until the KV of a request has been transferred and tells the
@@ -115,7 +148,7 @@ func (s *server) awaitKV(ctx context.Context, c *completion) error {
 	if gone != nil {
 		// Nobody reads the KV any more: the holder need not wait for its
 		// lease, though nothing is lost if it cannot be told.
-		s.driver.cancel(c.call)
+		c.driver.cancel(c.call)
 	}
 	held, err := s.tellRead(c.kv)
 	failure := gone
@@ -126,8 +159,9 @@ func (s *server) awaitKV(ctx context.Context, c *completion) error {
 	case !held:
 		failure = fmt.Errorf("KV transfer failed: %s no longer holds the KV of %s", c.kv.engine(), c.kv.RemoteRequestID)
 	}
-	s.driver.transferEnded(gone == nil && failure != nil, err != nil)
+	c.driver.transferEnded(gone == nil && failure != nil, err != nil)
 	if failure != nil && gone == nil {
+		c.driver.fail(c.call)
 		s.log.Printf("%s: %v", c.id, failure)
 	}
 	return failure

@@ -58,7 +58,7 @@ func TestPrefillHereDecodeThere(t *testing.T) {
 	if status != http.StatusInternalServerError || !strings.Contains(raw, "no longer holds") {
 		t.Errorf("reading twice: %d %s", status, raw)
 	}
-	if n := d.value("vllm:nixl_num_failed_transfers"); n != 1 {
+	if n := d.value("vllm:nixl_num_failed_transfers_total"); n != 1 {
 		t.Errorf("%g failed transfers", n)
 	}
 	if used := d.value("vllm:kv_cache_usage_perc"); used != 0 {
@@ -74,7 +74,7 @@ func TestExpiredLease(t *testing.T) {
 	if status != http.StatusInternalServerError {
 		t.Errorf("reading expired KV: %d %s", status, raw)
 	}
-	if n := p.value("vllm:nixl_num_kv_expired_reqs"); n != 1 {
+	if n := p.value("vllm:nixl_num_kv_expired_reqs_total"); n != 1 {
 		t.Errorf("%g expired", n)
 	}
 	if !strings.Contains(p.log.String(), "was not fetched") || !strings.Contains(d.log.String(), "KV transfer failed") {
@@ -91,7 +91,7 @@ func TestPrefillInstanceIsGone(t *testing.T) {
 	if status != http.StatusInternalServerError {
 		t.Errorf("reading from nowhere: %d %s", status, raw)
 	}
-	if a, b := d.value("vllm:nixl_num_failed_transfers"), d.value("vllm:nixl_num_failed_notifications"); a != 1 || b != 1 {
+	if a, b := d.value("vllm:nixl_num_failed_transfers_total"), d.value("vllm:nixl_num_failed_notifications_total"); a != 1 || b != 1 {
 		t.Errorf("%g failed transfers, %g failed notifications", a, b)
 	}
 }
@@ -134,7 +134,7 @@ func TestLeavingDuringTransfer(t *testing.T) {
 			t.Fatal("blocks are still held")
 		}
 	}
-	if n := d.value("vllm:nixl_num_failed_transfers"); n != 0 {
+	if n := d.value("vllm:nixl_num_failed_transfers_total"); n != 0 {
 		t.Errorf("%g failed transfers, though the client left", n)
 	}
 }

@@ -19,9 +19,12 @@ type Options struct {
 	Model           string
 	ServedModelName []string // names that clients may use; none: Model
 	Host            string
-	Port            int // 0: any free
+	Port            int      // 0: any free
+	APIKeys         []string // one of them must come with every request below /v1; none: whoever asks is served
+	EngineVersion   string   // what /version answers; "": Identity
 
 	TensorParallelSize   int
+	DataParallelSize     int     // replicas of the model behind the one address
 	GPUMemoryUtilization float64 // share of the GPU's memory, in (0, 1]
 	MaxNumBatchedTokens  int     // 0: by GPU, as vLLM
 	MaxNumSeqs           int     // 0: by GPU, as vLLM
@@ -39,6 +42,7 @@ type Options struct {
 	StepPerPrefillTokenSquared Coefficient
 	RequestOverhead            Coefficient
 
+	KVTransfer          KVTransfer
 	KVTransferLatency   time.Duration
 	KVTransferBandwidth Bandwidth
 	KVLease             time.Duration
@@ -48,6 +52,13 @@ type Options struct {
 	ExitAfter  int // completion requests answered before the next one ends the process
 	StallAfter int // completion requests answered before all further ones are left without an answer
 	ReadyDelay time.Duration
+
+	// What follows has no flag: ParseServe sets it.
+	Strict      bool     // serve nothing that vLLM would not, and refuse as vLLM refuses
+	DevMode     bool     // Strict: with vLLM's development endpoints (VLLM_SERVER_DEV_MODE=1)
+	SideChannel []string // addresses at which KV is handed over, one for each replica; none: that of the API
+	LMCache     LMCache  // where KV is shared, for that connector
+	Notes       []string // for the log
 }
 
 // model is the model that is served.
@@ -61,8 +72,11 @@ func (o *Options) Flags(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&o.ServedModelName, "served-model-name", nil, "names that clients call the model by, separated by commas (default: --model)")
 	fs.StringVar(&o.Host, "host", "127.0.0.1", "address to listen on")
 	fs.IntVar(&o.Port, "port", 8000, "port to listen on; 0: any free one")
+	fs.StringArrayVar(&o.APIKeys, "api-key", nil, "key that clients must send for paths below /v1; repeat for more (default: none)")
+	fs.StringVar(&o.EngineVersion, "engine-version", "", "version that /version answers, to see what clients make of it (default: "+Identity+")")
 
 	fs.IntVar(&o.TensorParallelSize, "tensor-parallel-size", 1, "GPUs that share the model")
+	fs.IntVar(&o.DataParallelSize, "data-parallel-size", 1, "replicas of the model behind the one address, each on GPUs of its own")
 	fs.Float64Var(&o.GPUMemoryUtilization, "gpu-memory-utilization", .9, "share of the GPU's memory to use")
 	fs.IntVar(&o.MaxNumBatchedTokens, "max-num-batched-tokens", 0, "tokens computed in one step, at most; 0: 2048 on an A100, else 8192")
 	fs.IntVar(&o.MaxNumSeqs, "max-num-seqs", 0, "requests in the batch, at most; 0: 256 on an A100, else 1024, but no more than batched tokens")
@@ -84,6 +98,8 @@ func (o *Options) Flags(fs *pflag.FlagSet) {
 	fs.Var(&o.StepPerPrefillTokenSquared, "step-per-prefill-token-squared", "added for each squared prompt token")
 	fs.Var(&o.RequestOverhead, "request-overhead", "from the arrival of a request until it can be scheduled")
 
+	o.KVTransfer = KVTransfer{}
+	fs.Var(&o.KVTransfer, "kv-transfer-config", `how KV is exchanged with other instances, as vLLM has it, such as {"kv_connector":"NixlConnector","kv_role":"kv_both"}`)
 	// Between the data sheets' RDMA figures: InfiniBand NDR moves about
 	// 40 GB/s and takes .5 to 2 ms to set up.
 	fs.DurationVar(&o.KVTransferLatency, "kv-transfer-latency", time.Millisecond, "set-up time of fetching KV from another instance")
@@ -159,6 +175,9 @@ func (o Options) Resolve() (Settings, error) {
 	} else if err == nil && m.queryHeads%o.TensorParallelSize != 0 {
 		bad("--tensor-parallel-size %d: %s has %d attention heads, which it must divide", o.TensorParallelSize, m.name, m.queryHeads)
 	}
+	if o.DataParallelSize < 1 || o.DataParallelSize > 1024 {
+		bad("--data-parallel-size %d: between 1 and 1024", o.DataParallelSize)
+	}
 	if !(o.GPUMemoryUtilization > 0 && o.GPUMemoryUtilization <= 1) {
 		bad("--gpu-memory-utilization %g: above 0 and at most 1", o.GPUMemoryUtilization)
 	}
@@ -188,6 +207,11 @@ func (o Options) Resolve() (Settings, error) {
 	} {
 		if d.value < 0 {
 			bad("--%s %v: not below 0", d.flag, d.value)
+		}
+	}
+	if o.KVTransfer.lmcache() {
+		if _, err := o.LMCache.with(o.KVTransfer.Extra).address(); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	if len(errs) > 0 {
@@ -227,6 +251,10 @@ func (o Options) derive(g gpu, m model) (Settings, error) {
 		length = min(m.context, capacity)
 	}
 	t := stepTime(g, m, o.TensorParallelSize)
+	lease := o.KVLease
+	if d, ok := o.KVTransfer.lease(); ok {
+		lease = d
+	}
 	return Settings{
 		Preset: g.name + "/" + m.name,
 		Vocab:  m.vocab,
@@ -245,7 +273,8 @@ func (o Options) derive(g gpu, m model) (Settings, error) {
 			KVBytesPerToken:  m.kvPerToken,
 			TransferLatency:  o.KVTransferLatency,
 			TransferBytesPer: float64(o.KVTransferBandwidth),
-			Lease:            o.KVLease,
+			Lease:            lease,
+			Connector:        o.KVTransfer.Connector != "",
 		},
 	}, nil
 }
@@ -295,4 +324,23 @@ func (o Options) Listen() (net.Listener, error) {
 		return nil, fmt.Errorf("simulated engine: cannot listen: %w; choose another --host or --port (0: any free one)", err)
 	}
 	return ln, nil
+}
+
+// Version is what /version answers.
+func (o Options) Version() string { return cmp.Or(o.EngineVersion, Identity) }
+
+// joined is how the engine is joined to others and to replicas of itself, for
+// the log.
+func (o Options) joined() string {
+	s := ""
+	if o.DataParallelSize > 1 {
+		s = fmt.Sprintf("; data-parallel-size %d", o.DataParallelSize)
+	}
+	if t := o.KVTransfer; t.Connector != "" {
+		s += fmt.Sprintf("; connector %s as %s", t.Connector, t.Role)
+	}
+	if len(o.SideChannel) > 0 {
+		s += ", side channel " + strings.Join(o.SideChannel, " ")
+	}
+	return s
 }

@@ -10,16 +10,31 @@ import "time"
 //
 // Transfers do not slow each other down.
 func (s *Scheduler) fetch(r *Request, now time.Duration, cached int) {
-	bytes := float64(r.PromptTokens-cached) * s.cfg.KVBytesPerToken
-	took := s.cfg.TransferLatency
-	if s.cfg.TransferBytesPer > 0 {
-		took += seconds(bytes / s.cfg.TransferBytesPer)
-	}
+	bytes, took := s.transfer(r.PromptTokens - cached)
 	took = max(1, took) // it ends after it began, so that Wake can name the instant
 	r.Transferred, r.TransferFor = int64(bytes), took
 	r.deadline = now + took
 	r.state = fetching
 	s.fetching = append(s.fetching, r)
+}
+
+// transfer is the size of tokens' KV and how long it takes to move it.
+func (s *Scheduler) transfer(tokens int) (bytes float64, took time.Duration) {
+	bytes, took = float64(tokens)*s.cfg.KVBytesPerToken, s.cfg.TransferLatency
+	if s.cfg.TransferBytesPer > 0 {
+		took += seconds(bytes / s.cfg.TransferBytesPer)
+	}
+	return bytes, took
+}
+
+// load copies the KV of tokens in from a shared cache as part of the step that
+// is being formed. LMCache does this before the forward pass, so that the
+// whole batch waits for it.
+func (s *Scheduler) load(tokens int) {
+	if tokens > 0 {
+		_, took := s.transfer(tokens)
+		s.step.Load += took
+	}
 }
 
 // land marks the transfers that are over. All of the prompt is computed then

@@ -96,3 +96,34 @@ func TestHoldUntilReleaseOrLease(t *testing.T) {
 		t.Errorf("after the lease: %+v", st)
 	}
 }
+
+// What a shared cache holds is copied in as part of the step, which is that
+// much longer for all in it.
+func TestSharedCacheLoad(t *testing.T) {
+	c := small()
+	c.KVBytesPerToken, c.TransferLatency, c.TransferBytesPer, c.PrefixCaching = 1000, 5*ms, 1e6, true
+	s := NewScheduler(c)
+	hit := &Request{Owner: "H", Prompt: ids(1, 12), Output: 2, External: 8}
+	whole := &Request{Owner: "W", Prompt: ids(101, 108), Output: 1, External: 8}
+	add(t, s, 0, hit, whole)
+	compare(t, trace(s, 0), []told{
+		// H: 8 of 12 tokens are loaded in 5 + 8 ms, 4 computed. W: all of the
+		// 8 are there, but the last is computed in any case: 7 in 5 + 7 ms,
+		// and one like a decode.
+		{(10 + 4 + 13 + 12) * ms, Work{PrefillTokens: 4, PrefillSquared: 12*12 - 8*8, ContextTokens: 8 + 7, Sequences: 2}, []string{"H", "W!"}},
+		{(39 + 10) * ms, Work{ContextTokens: 12, Sequences: 1}, []string{"H!"}},
+	})
+	if st := s.Stats(); st.ExternalQueries != 20 || st.ExternalHits != 15 || st.PrefixQueries != 20 || st.PrefixHits != 0 ||
+		st.PromptTokens != 20 || st.PromptLoaded != 15 || st.PromptCached != 0 || st.FreeBlocks != 100 {
+		t.Errorf("%+v", st)
+	}
+	// Now it is in the prefix cache here; only what that lacks comes from
+	// outside, and is asked for there.
+	add(t, s, 100*ms, &Request{Owner: "A", Prompt: ids(1, 12), Output: 1, External: 12})
+	compare(t, trace(s, 100*ms), []told{
+		{(100 + 10 + 5 + 3) * ms, Work{ContextTokens: 11, Sequences: 1}, []string{"A!"}},
+	})
+	if st := s.Stats(); st.ExternalQueries != 24 || st.ExternalHits != 18 || st.PrefixHits != 8 {
+		t.Errorf("%+v", st)
+	}
+}

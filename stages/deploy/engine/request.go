@@ -11,6 +11,7 @@ type Request struct {
 	PromptTokens int      // set from Prompt if that is given
 	Output       int      // tokens to generate, at least 1
 	Seed         uint64   // identity of the generated tokens: equal prompt and seed mean equal text
+	External     int      // tokens at the beginning of the prompt whose KV a shared cache holds
 	RemoteKV     bool     // the prompt's KV is fetched from another instance (do_remote_prefill)
 	Hold         bool     // keep the KV after the end, for another instance to fetch (do_remote_decode)
 	Owner        any      // the caller's own; the scheduler does not look at it
@@ -20,6 +21,7 @@ type Request struct {
 	First       time.Duration // end of the step that gave its first token
 	Last        time.Duration // end of the step that gave its latest token
 	Generated   int           // tokens given so far
+	Loaded      int           // prompt tokens found outside at first admission
 	Cached      int           // prompt tokens found in the prefix cache at first admission
 	Preemptions int           // times it was thrown out and had to start over
 	Transferred int64         // bytes of KV fetched from another instance

@@ -20,6 +20,7 @@ type Config struct {
 	TransferLatency  time.Duration // of fetching the KV of one request
 	TransferBytesPer float64       // bytes/s of fetching; 0: no limit
 	Lease            time.Duration // how long KV that waits to be fetched is held
+	Connector        bool          // every prompt is looked up outside, too, as the counters tell
 }
 
 // Stats is the state of a scheduler and what it counted since it was made.
@@ -30,9 +31,13 @@ type Stats struct {
 	Steps            int64
 	Preemptions      int64
 	PromptTokens     int64 // of requests that gave a token
+	PromptCached     int64 // of them, found in the prefix cache
+	PromptLoaded     int64 // of them, found outside
 	GeneratedTokens  int64
 	PrefixQueries    int64 // prompt tokens looked up in the prefix cache, once a request
 	PrefixHits       int64 // of them, found
+	ExternalQueries  int64 // prompt tokens that were not found here and looked up outside: in another instance or a shared cache
+	ExternalHits     int64 // of them, found
 	Transfers        int64
 	TransferredBytes int64
 	ExpiredHolds     int64
@@ -42,7 +47,8 @@ type Stats struct {
 type Step struct {
 	Start, End time.Duration
 	Work       Work
-	Decodes    int // requests that computed one token
+	Load       time.Duration // copying KV in from a shared cache, which the whole batch waits for
+	Decodes    int           // requests that computed one token
 }
 
 // Tokens is the number of tokens computed.
@@ -155,6 +161,8 @@ func (s *Scheduler) Finish() []Event {
 		if r.Generated == 0 {
 			r.First = now
 			s.stats.PromptTokens += int64(r.PromptTokens)
+			s.stats.PromptCached += int64(r.Cached)
+			s.stats.PromptLoaded += int64(r.Loaded)
 		}
 		r.Generated++
 		r.Last = now

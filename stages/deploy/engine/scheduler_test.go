@@ -142,6 +142,7 @@ func TestConservation(t *testing.T) {
 					Output:   rapid.IntRange(1, 12).Draw(t, "output"),
 					RemoteKV: rapid.IntRange(0, 2).Draw(t, "remote") == 0,
 					Hold:     rapid.IntRange(0, 2).Draw(t, "hold") == 0,
+					External: max(0, rapid.IntRange(-20, 40).Draw(t, "shared")),
 				}
 				if rapid.Bool().Draw(t, "different") {
 					r.Prompt[0] = 1000 + uint32(len(requests))

@@ -19,7 +19,7 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("GET /health", s.health)
 	mux.HandleFunc("/ping", s.health) // vLLM has it for GET and POST
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
-		answer(w, http.StatusOK, map[string]string{"version": Identity})
+		answer(w, http.StatusOK, map[string]string{"version": s.options.Version()})
 	})
 	mux.HandleFunc("GET /load", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusOK, map[string]int64{"server_load": s.load.Load()})
@@ -27,16 +27,27 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/models", s.models)
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		_ = s.driver.writeMetrics(w, s.names[0]) // a reader that went away is no loss
+		_ = s.writeMetrics(w) // a reader that went away is no loss
 	})
 	mux.HandleFunc("POST /tokenize", s.tokenize)
-	mux.HandleFunc("POST /reset_prefix_cache", s.resetPrefixCache)
-	mux.HandleFunc("POST "+releasePath, s.kvRelease)
+	if o := s.options; !o.Strict || o.DevMode {
+		mux.HandleFunc("POST /reset_prefix_cache", s.resetPrefixCache)
+		mux.HandleFunc("GET /server_info", s.serverInfo)
+	}
+	if len(s.options.SideChannel) == 0 {
+		mux.HandleFunc("POST "+releasePath, s.kvRelease)
+	}
 	mux.HandleFunc("POST /v1/completions", func(w http.ResponseWriter, r *http.Request) { s.complete(w, r, false) })
 	mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) { s.complete(w, r, true) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if s.options.Strict {
+			answer(w, http.StatusNotFound, map[string]string{"detail": "Not Found"})
+			return
+		}
 		refuse(w, http.StatusNotFound, "NotFoundError", fmt.Sprintf("%s %s is not served here", r.Method, r.URL.Path))
 	})
+	side := http.NewServeMux()
+	side.HandleFunc("POST "+releasePath, s.kvRelease)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if id := r.Header.Get("X-Request-Id"); id != "" {
 			w.Header().Set("X-Request-Id", id)
@@ -45,7 +56,14 @@ func (s *server) handler() http.Handler {
 			refuse(w, http.StatusServiceUnavailable, "ServiceUnavailable", fmt.Sprintf("not ready for another %v", left.Round(time.Millisecond)))
 			return
 		}
-		mux.ServeHTTP(w, r)
+		switch {
+		case onSideChannel(r):
+			side.ServeHTTP(w, r)
+		case !s.admitted(r):
+			answer(w, http.StatusUnauthorized, map[string]string{"error": "Unauthorized"})
+		default:
+			mux.ServeHTTP(w, r)
+		}
 	})
 }
 
@@ -65,7 +83,7 @@ func (s *server) models(w http.ResponseWriter, _ *http.Request) {
 		Data   []card `json:"data"`
 	}{Object: "list"}
 	for _, name := range s.names {
-		list.Data = append(list.Data, card{name, "model", s.ready.Unix(), "vbp", s.options.Model, s.settings.Scheduler.MaxModelLen})
+		list.Data = append(list.Data, card{name, "model", s.ready.Unix(), "vbp", s.options.model(), s.settings.Scheduler.MaxModelLen})
 	}
 	answer(w, http.StatusOK, list)
 }
@@ -88,12 +106,15 @@ func (s *server) tokenize(w http.ResponseWriter, r *http.Request) {
 	}{len(prompt), s.settings.Scheduler.MaxModelLen, prompt, nil})
 }
 
+// resetPrefixCache empties the prefix caches of all replicas. A refusal is
+// status 409, but for vLLM, which answers 200 in any case.
 func (s *server) resetPrefixCache(w http.ResponseWriter, _ *http.Request) {
-	if !s.driver.resetPrefixCache() {
+	done := s.replicas.resetPrefixCache()
+	if !done && !s.options.Strict {
 		refuse(w, http.StatusConflict, "Conflict", "the prefix cache is in use; reset it when no request is under way or holds KV to be fetched")
 		return
 	}
-	w.WriteHeader(http.StatusOK)
+	answer(w, http.StatusOK, map[string]bool{"success": done})
 }
 
 // decode reads a JSON body; if it cannot, it has answered and returns false.

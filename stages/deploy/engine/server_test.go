@@ -107,7 +107,7 @@ func TestMetricsUnderVLLMsNames(t *testing.T) {
 		"vllm:request_queue_time_seconds": histogram, "vllm:request_prefill_time_seconds": histogram, "vllm:request_decode_time_seconds": histogram,
 		"vllm:time_to_first_token_seconds": histogram, "vllm:inter_token_latency_seconds": histogram, "vllm:e2e_request_latency_seconds": histogram,
 		"vllm:iteration_tokens_total": histogram, "vllm:nixl_xfer_time_seconds": histogram, "vllm:nixl_bytes_transferred": histogram,
-		"vllm:nixl_num_failed_transfers": counter, "vllm:nixl_num_failed_notifications": counter, "vllm:nixl_num_kv_expired_reqs": counter,
+		"vllm:nixl_num_failed_transfers_total": counter, "vllm:nixl_num_failed_notifications_total": counter, "vllm:nixl_num_kv_expired_reqs_total": counter,
 	} {
 		f := all[name]
 		if f == nil || f.GetType() != kind {

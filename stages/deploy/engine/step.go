@@ -32,7 +32,7 @@ func (s *Scheduler) Next(now time.Duration) (step Step, events []Event, ok bool)
 	}
 	s.open = true
 	s.stats.Steps++
-	s.step.End = now + max(1, s.cfg.StepTime.Of(s.step.Work)) // time must pass, or nothing ever would
+	s.step.End = now + s.step.Load + max(1, s.cfg.StepTime.Of(s.step.Work)) // time must pass, or nothing ever would
 	return s.step, s.events, true
 }
 
@@ -137,17 +137,20 @@ func (s *Scheduler) admit(now time.Duration, budget int) {
 			if !s.occupy(r, found, r.PromptTokens) {
 				return
 			}
-			s.leaveQueue(r, cached)
+			s.leaveQueue(r, cached, r.PromptTokens-cached)
 			s.fetch(r, now, cached)
 			continue
 		}
-		n := min(r.total()-cached, budget)
-		if !s.occupy(r, found, cached+n) {
+		// The last token is computed in any case: its output is what is wanted.
+		external := max(0, min(r.External, r.total()-1)-cached)
+		n := min(r.total()-cached-external, budget)
+		if !s.occupy(r, found, cached+external+n) {
 			return
 		}
-		s.leaveQueue(r, cached)
-		r.computed = cached
-		s.publish(r, cached+n)
+		s.leaveQueue(r, cached, external)
+		s.load(external)
+		r.computed = cached + external
+		s.publish(r, cached+external+n)
 		s.enter(r, now, n)
 		budget -= n
 	}
@@ -165,16 +168,20 @@ func (s *Scheduler) enter(r *Request, now time.Duration, n int) {
 }
 
 // leaveQueue takes the head off the queue; its first time counts as the
-// lookup in the prefix cache.
-func (s *Scheduler) leaveQueue(r *Request, cached int) {
+// lookup in the prefix cache and, for what that did not have, outside.
+func (s *Scheduler) leaveQueue(r *Request, cached, external int) {
 	s.waiting.popFront()
 	s.nWaiting--
 	if !r.admitted {
 		r.admitted = true
-		r.Cached = cached
+		r.Cached, r.Loaded = cached, external
 		if s.cfg.PrefixCaching {
 			s.stats.PrefixQueries += int64(r.PromptTokens)
 			s.stats.PrefixHits += int64(cached)
+		}
+		if s.cfg.Connector || external > 0 {
+			s.stats.ExternalQueries += int64(r.PromptTokens - cached)
+			s.stats.ExternalHits += int64(external)
 		}
 	}
 }

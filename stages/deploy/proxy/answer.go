@@ -30,6 +30,11 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	if err != nil { // no value given to it holds a channel or a NaN
 		status, b = http.StatusInternalServerError, []byte(`{"error":{"message":"answer cannot be written as JSON"}}`)
 	}
+	writeRaw(w, status, b)
+}
+
+// writeRaw answers with JSON.
+func writeRaw(w http.ResponseWriter, status int, b []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", fmt.Sprint(len(b)+1))
 	w.WriteHeader(status)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,8 @@ type probe struct {
 	status int // 0: no answer
 	body   []byte
 	err    error
+
+	refused string // what is wrong although the status is 200
 }
 
 // problem is what was wrong with an instance's answer, in words; "" for 200.
@@ -24,7 +27,7 @@ func (a probe) problem() string {
 	case a.status != http.StatusOK:
 		return "answered " + statusText(a.status)
 	}
-	return ""
+	return a.refused
 }
 
 // askAll sends one request without a body to every instance at once, and
@@ -110,9 +113,17 @@ func (p *Proxy) health(w http.ResponseWriter, r *http.Request) {
 
 // resetPrefixCache resets every instance and answers 200 if all could, else
 // 502 and which could not. vLLM serves this path in development mode only and
-// answers 404 without it.
+// answers 404 without it; in mode, newer versions answer 200 with "success":
+// false when blocks are still held.
 func (p *Proxy) resetPrefixCache(w http.ResponseWriter, r *http.Request) {
-	v := judge(p.askAll(r, http.MethodPost, "/reset_prefix_cache", ""))
+	probes := p.askAll(r, http.MethodPost, "/reset_prefix_cache", "")
+	for i := range probes {
+		var answer struct{ Success *bool }
+		if a := &probes[i]; a.problem() == "" && json.Unmarshal(a.body, &answer) == nil && answer.Success != nil && !*answer.Success {
+			a.refused = "answered that it could not: requests are under way there, or KV waits to be fetched"
+		}
+	}
+	v := judge(probes)
 	status := http.StatusOK
 	if len(v.Failed) > 0 {
 		status = http.StatusBadGateway
@@ -120,8 +131,8 @@ func (p *Proxy) resetPrefixCache(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, status, v)
 }
 
-// forward passes /v1/models, /version, /tokenize and /detokenize on to the
-// first decode instance. All instances serve one model, so any can answer;
+// forward passes /v1/models, /version, /server_info, /tokenize and /detokenize
+// on to the first decode instance. All instances serve one model, so any can answer;
 // always the same one does, and the turns of the completions stay as they
 // are.
 func (p *Proxy) forward(w http.ResponseWriter, r *http.Request) {

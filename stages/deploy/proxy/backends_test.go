@@ -91,6 +91,13 @@ func TestResetPrefixCache(t *testing.T) {
 	if resp.StatusCode != 502 || !strings.Contains(body, `"failed":[{"instance":"decode-1"`) || !strings.Contains(body, "404 Not Found") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
+	// vLLM answers 200 in any case, and tells in the body.
+	done, held := f.start("done", says(200, `{"success":true}`)), f.start("held", says(200, `{"success":false}`))
+	_, url = serve(t, Options{Prefill: []string{held}, Decode: []string{done}})
+	resp, body = post(t, url+"/reset_prefix_cache", "")
+	if resp.StatusCode != 502 || !strings.Contains(body, `"failed":[{"instance":"prefill-0"`) || !strings.Contains(body, "waits to be fetched") {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
 }
 
 func TestForward(t *testing.T) {
@@ -103,7 +110,7 @@ func TestForward(t *testing.T) {
 		Prefill: []string{f.start("prefill", says(200, ""))},
 		Decode:  []string{f.start("a", echo), f.start("b", says(200, ""))},
 	})
-	for _, path := range []string{"/v1/models", "/version?v=1"} {
+	for _, path := range []string{"/v1/models", "/version?v=1", "/server_info?config_format=json"} {
 		if resp, body := get(t, url+path); resp.StatusCode != 201 || body != "GET "+path+" " || resp.Header.Get("X-From") != "decode-a" {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
@@ -113,7 +120,7 @@ func TestForward(t *testing.T) {
 			t.Errorf("%s: %s", path, body)
 		}
 	}
-	if f.order() != "a a a a" {
+	if f.order() != "a a a a a" {
 		t.Errorf("asked %q", f.order())
 	}
 	if c := p.Counts(); c.Requests != 0 || c.Instances["decode-0"] != 0 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 )
@@ -120,6 +121,22 @@ func (p *Proxy) decodeLeg(w http.ResponseWriter, r *http.Request, body []byte, f
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		p.failed(in, &p.counts.decodeErrors, facts, fmt.Sprintf("%s answered %s", in.name, statusText(resp.StatusCode)))
+	}
+	status, failure, err := firstEvent(resp)
+	if err != nil || failure != nil {
+		p.stopIfGone(r)
+		why := fmt.Sprintf("%s (%s) failed before the first token: %s", in.name, in.url, failure)
+		if err != nil {
+			why = in.failure(err)
+		}
+		p.failed(in, &p.counts.decodeErrors, facts, why)
+		if failure == nil {
+			p.refuse(w, facts, gatewayStatus(err), why)
+			return
+		}
+		maps.Copy(w.Header(), facts)
+		writeRaw(w, status, failure)
+		return
 	}
 	err = p.relay(w, resp, facts)
 	var gone clientGone

@@ -5,9 +5,9 @@
 // it to a prefill instance, put the kv_transfer_params of that answer into the
 // original request (connector nixl; lmcache needs none), send that to a decode
 // instance, and pass what decode answers on as it arrives. Nothing is promised
-// to the client before decode has answered, so that an error on either leg is
-// a status and never a stream that breaks off; a stream that breaks at decode
-// breaks at the client too.
+// to the client before decode has answered with a first event that is no error,
+// so that an error on either leg is a status and never a stream that breaks
+// off; a stream that breaks at decode breaks at the client too.
 //
 // What a request went through is told in the response headers named by the
 // constants below; package load keeps them. Neighbours: package local starts
@@ -111,6 +111,7 @@ func New(o Options) (*Proxy, error) {
 		"/v1/chat/completions": {post, p.complete},
 		"/v1/models":           {get, p.forward},
 		"/version":             {get, p.forward},
+		"/server_info":         {get, p.forward},
 		"/tokenize":            {post, p.forward},
 		"/detokenize":          {post, p.forward},
 		"/health":              {get, p.health},
