@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"vbp/specs"
 	"vbp/stages/analyze"
@@ -21,17 +22,23 @@ import (
 type Results struct {
 	Dir      string
 	Label    string // how its series are called; "" if not said
+	Kind     string // as package collect calls it
 	Points   []analyze.Point
-	Spec     *specs.Experiment // of a run of vbp; else nil
+	Files    []string          // for each point, the file that it is from, if others made it
+	Spec     *specs.Experiment // of a run that was applied; else nil
+	Run      *collect.Run      // what an import or an export tells of the run; else nil
 	Warnings []string
 }
 
-// OpenResults reads a run of vbp, a folder of vLLM's bench files, or a folder
-// of DistServe's .exp files. A label, if given, names its series.
+// OpenResults reads a run of vbp, applied or imported, a folder of vLLM's bench
+// files, a folder of DistServe's .exp files, or what vbp exported. A label, if
+// given, names its series.
 func OpenResults(dir, label string) (*Results, error) {
-	r := &Results{Dir: dir, Label: label}
+	r := &Results{Dir: dir, Label: label, Kind: collect.VBP}
 	var err error
-	if _, statErr := os.Stat(filepath.Join(dir, pointsFile)); statErr == nil {
+	if rec, importErr := readImport(dir); importErr == nil {
+		err = r.openImported(rec)
+	} else if _, statErr := os.Stat(filepath.Join(dir, pointsFile)); statErr == nil {
 		err = r.openRun()
 	} else if _, statErr := os.Stat(filepath.Join(dir, specFile)); statErr == nil {
 		err = fmt.Errorf("%s is a run of vbp that was not finished: apply its spec again, which resumes it", dir)
@@ -65,22 +72,22 @@ func (r *Results) openRun() error {
 	if err != nil {
 		return err
 	}
-	r.relabel()
+	r.relabel(r.Points)
 	return nil
 }
 
-// relabel gives the series the label: in place of the mode if all have one,
-// before it if there are several to tell apart.
-func (r *Results) relabel() {
+// relabel gives the series of points the label: in place of the mode if all
+// have one, before it if there are several to tell apart.
+func (r *Results) relabel(points []analyze.Point) {
 	if r.Label == "" {
 		return
 	}
 	modes := make(map[string]bool)
-	for _, p := range r.Points {
+	for _, p := range points {
 		mode, _ := p.Table.Meta.Axis("mode")
 		modes[mode] = true
 	}
-	for _, p := range r.Points {
+	for _, p := range points {
 		for i, a := range p.Table.Meta.Axes {
 			if a.Name != "mode" {
 				continue
@@ -99,9 +106,19 @@ func (r *Results) openForeign() error {
 	if err != nil {
 		return err
 	}
-	r.Warnings = res.Warnings
+	r.Kind, r.Warnings = res.Kind, res.Warnings
+	var exact []analyze.Point
 	for _, l := range res.Points {
 		m := &l.Table.Meta
+		p := analyze.Point{Table: l.Table, Valid: l.Valid, Reason: l.Reason}
+		r.Points, r.Files = append(r.Points, p), append(r.Files, l.File)
+		if r.Run == nil {
+			r.Run = l.Run
+		}
+		if l.Exact {
+			exact = append(exact, p)
+			continue
+		}
 		mode := r.Label
 		if mode == "" {
 			mode = m.Config["deployment_mode"]
@@ -114,9 +131,37 @@ func (r *Results) openForeign() error {
 			{Name: "qps", Value: formatRate(m.Rate), Set: true},
 			{Name: "repeat", Value: strconv.Itoa(m.Repeat), Set: true},
 		}
-		r.Points = append(r.Points, analyze.Point{Table: l.Table, Valid: true})
 	}
+	r.relabel(exact)
 	return nil
+}
+
+// objectives is what the results' own run was scored with; false if they
+// tell of none.
+func (r *Results) objectives() (specs.AnalyzeStage, bool) {
+	switch {
+	case r.Spec != nil:
+		return objectivesOf(r.Spec), true
+	case r.Run == nil:
+		return objectivesOf(nil), false
+	}
+	o, found := objectivesOf(nil), false
+	for _, v := range []struct {
+		ms *float64
+		to *time.Duration
+	}{{r.Run.TTFT, &o.SLO.TTFT}, {r.Run.TPOT, &o.SLO.TPOT}} {
+		if v.ms != nil {
+			*v.to, found = time.Duration(math.Round(*v.ms*1e6)), true
+		}
+	}
+	if r.Run.Target != nil {
+		o.SLO.Target, found = *r.Run.Target, true
+	}
+	if r.Run.Scales != nil {
+		o.SLOScales = r.Run.Scales
+	}
+	o.ScaleRate = r.Run.ScaleRate
+	return o, found
 }
 
 // Question is what plot and compare ask of results; NaN and nil leave it to
@@ -141,11 +186,9 @@ func Ask(results []*Results, q Question) (*analyze.Analysis, error) {
 		for _, w := range r.Warnings {
 			warnings = append(warnings, r.Dir+": "+w)
 		}
-		if r.Spec == nil {
-			continue
-		}
-		its := objectivesOf(r.Spec)
+		its, known := r.objectives()
 		switch {
+		case !known:
 		case found == "":
 			own, found = its, r.Dir
 			if math.IsNaN(p.ScaleRate) && its.ScaleRate != nil {

@@ -2,7 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -13,15 +17,21 @@ func newList() *cobra.Command {
 	var results string
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the runs in the results folder, newest first",
-		Long: `List shows every run of vbp, and every folder in the layout
-DATASET/MODE_YYYYMMDD_HHMMSS with result files of vLLM's bench: time, name,
-number of result files and figures, and the configuration.`,
-		Example: "  vbp list\n  vbp list --results /data/results --json",
-		Args:    none,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			runs, err := stages.List(results)
+		Use:   "list [DIR...]",
+		Short: "List the runs in folders of results, newest first",
+		Long: `List shows every run of vbp, applied or imported, and every folder in the
+layout DATASET/MODE_YYYYMMDD_HHMMSS with result files of vLLM's bench: time,
+name, number of result files and figures, and the configuration. DIR is a
+folder of results, or of one dataset or name in it (default: --results).`,
+		Example: "  vbp list\n  vbp list results /data/old-results\n  vbp list --results /data/results --json",
+		RunE: func(cmd *cobra.Command, dirs []string) error {
+			switch {
+			case len(dirs) == 0:
+				dirs = []string{results}
+			case cmd.Flags().Changed("results"):
+				return usageError{errors.New("folders are named either as arguments or by --results, not both")}
+			}
+			runs, err := stages.List(dirs...)
 			if err != nil {
 				return bad(err)
 			}
@@ -29,25 +39,41 @@ number of result files and figures, and the configuration.`,
 			if asJSON {
 				enc := json.NewEncoder(w)
 				enc.SetIndent("", "  ")
+				enc.SetEscapeHTML(false)
 				return enc.Encode(append([]stages.Listed{}, runs...))
 			}
 			if len(runs) == 0 {
-				fmt.Fprintf(w, "no runs in %s\n", results)
+				fmt.Fprintf(w, "no runs in %s\n", strings.Join(dirs, ", "))
 			}
-			for _, r := range runs {
-				state := ""
-				if r.State != "" && r.State != stages.RunComplete {
-					state = "  (" + r.State + ")"
-				}
-				fmt.Fprintf(w, "%s  %s  %d results, %d plots%s\n", r.Time.Format("2006-01-02 15:04:05"), r.Name, r.Results, r.Plots, state)
-				for _, c := range r.Config {
-					fmt.Fprintf(w, "    %s\n", c)
-				}
-			}
+			printListed(w, runs)
 			return nil
 		},
 	}
 	addResults(cmd, &results)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
+}
+
+// widest is the longest name that the names of other runs are padded to.
+const widest = 48
+
+// printListed prints a line for each run and, below it, one for each
+// configuration.
+func printListed(w io.Writer, runs []stages.Listed) {
+	width := 0
+	for _, r := range runs {
+		if n := utf8.RuneCountInString(r.Name); n <= widest {
+			width = max(width, n)
+		}
+	}
+	for _, r := range runs {
+		state := ""
+		if r.State != "" && r.State != stages.RunComplete {
+			state = "  (" + r.State + ")"
+		}
+		fmt.Fprintf(w, "%s  %-*s  %d results, %d plots%s\n", r.Time.Format("2006-01-02 15:04:05"), width, r.Name, r.Results, r.Plots, state)
+		for _, c := range r.Config {
+			fmt.Fprintf(w, "    %s\n", c)
+		}
+	}
 }

@@ -81,7 +81,7 @@ func foreignFiles(dir string) ([]string, error) {
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch filepath.Ext(e.Name()) {
-		case ".json", ".jsonl", ".exp":
+		case ".json", ".jsonl", ".exp", ".arrow", ".feather":
 			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
 				files = append(files, path)
 			}
@@ -93,7 +93,7 @@ func foreignFiles(dir string) ([]string, error) {
 
 // lookedFor says what would have been results, and where they may be.
 func lookedFor(path string) string {
-	text := "looked for samples/**/" + SamplesFile + " of a vbp run, *.json files of `vllm bench serve --save-result --save-detailed`, and *.exp files of DistServe"
+	text := "looked for samples/**/" + SamplesFile + " of a vbp run, *.json files of `vllm bench serve --save-result --save-detailed`, *.exp files of DistServe, and *.arrow files of `vbp export`"
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return text

@@ -20,11 +20,12 @@ const (
 	VBP       = "vbp"
 	VLLM      = "vllm"
 	DistServe = "distserve"
+	Arrow     = "arrow" // an export of vbp's
 )
 
 // Results is everything measured that a folder or file holds.
 type Results struct {
-	Kind     string   // VBP, VLLM or DistServe
+	Kind     string   // VBP, VLLM, DistServe or Arrow
 	Name     string   // the folder's name without the time of the run
 	Points   []Loaded // by mode or other axes, then rate, then repeat
 	Warnings []string // what was left out or taken together, each a sentence that names the file
@@ -35,15 +36,24 @@ type Results struct {
 type Loaded struct {
 	File  string
 	Table *sample.Table
+
+	// Exact says that vbp wrote the table: its axes and all else are as they
+	// were measured. Valid, Reason and Run are what an export of vbp's tells;
+	// a point of others is valid, for no rule speaks against it.
+	Exact  bool
+	Valid  bool
+	Reason string
+	Run    *Run
 }
 
 // OpenResults reads a results folder, or a single file, and finds out by its
 // content what it is: a folder of a vbp run (its samples tree), vLLM bench
-// files, or DistServe .exp files. Tables of foreign files have the axes mode
-// (what the file says, else Results.Name), qps and repeat.
+// files, DistServe .exp files, or an Arrow file that vbp exported. Tables of
+// foreign files have the axes mode (what the file says, else Results.Name),
+// qps and repeat; those that vbp exported have their own.
 //
 // Files of one mode and rate become its repeats, in order of date and name,
-// and a warning says so. Results without a fixed rate and JSON files that are
+// and a warning says so; but exports whose repeats differ keep them. Results without a fixed rate and JSON files that are
 // no results are left out with a warning. A file that is damaged is an error,
 // and so is a folder in which there is nothing; the error lists every such
 // file.
@@ -92,7 +102,7 @@ func (r *Results) openStored(path string, files []string) error {
 			errs = append(errs, err)
 			continue
 		}
-		r.Points = append(r.Points, Loaded{File: f, Table: t})
+		r.Points = append(r.Points, Loaded{File: f, Table: t, Exact: true, Valid: true})
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("collect: %s: %d of %d samples files cannot be used:\n%w", path, len(errs), len(files), errors.Join(errs...))
@@ -113,9 +123,9 @@ func (r *Results) openForeign(path string, files []string, folder bool) error {
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", f, err))
 		case kind == "" && !folder:
-			errs = append(errs, fmt.Errorf("%s: it is neither a result of `vllm bench serve` nor a DistServe .exp file nor samples of vbp", f))
+			errs = append(errs, fmt.Errorf("%s: it is neither a result of `vllm bench serve` nor a DistServe .exp file nor samples or an export of vbp", f))
 		case kind == "":
-			r.Warnings = append(r.Warnings, f+" is left out: it is JSON, but not a result")
+			r.Warnings = append(r.Warnings, f+" is left out: it is well-formed, but not a result")
 		case r.Kind != "" && kind != r.Kind:
 			errs = append(errs, fmt.Errorf("%s: it is a %s file, others here are %s files: put each kind into a folder of its own", f, kind, r.Kind))
 		default:
@@ -129,13 +139,22 @@ func (r *Results) openForeign(path string, files []string, folder bool) error {
 	if len(r.Points) == 0 {
 		return fmt.Errorf("collect: %s: no usable results%s: %s", path, because(r.Warnings), lookedFor(path))
 	}
-	r.pool()
+	if r.Kind != Arrow || len(files) > 1 { // one holds its points in the order of their run
+		r.pool()
+	}
 	return nil
 }
 
-// openFile reads one foreign file. The kind is "" if it is well-formed JSON
-// and no result.
+// openFile reads one foreign file. The kind is "" if it is well-formed and no
+// result.
 func (r *Results) openFile(file string) (kind string, points []Loaded, err error) {
+	if isArrow(file) {
+		points, err := openArrow(file)
+		if errors.Is(err, errNotOurs) {
+			return "", nil, nil
+		}
+		return Arrow, points, err
+	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return "", nil, err
@@ -159,7 +178,7 @@ func (r *Results) openFile(file string) (kind string, points []Loaded, err error
 		if warning != "" {
 			r.Warnings = append(r.Warnings, file+": "+warning)
 		}
-		return DistServe, []Loaded{{File: file, Table: t}}, nil
+		return DistServe, []Loaded{{File: file, Table: t, Valid: true}}, nil
 	}
 	if filepath.Ext(file) == ".exp" {
 		return "", nil, errors.New("it is not a list of requests with token_timestamps, as DistServe writes it")
@@ -173,7 +192,7 @@ func (r *Results) openFile(file string) (kind string, points []Loaded, err error
 		if i > 0 {
 			name = file + "#" + strconv.Itoa(i+1)
 		}
-		t, err := vllmPoint(v, file, r.Name)
+		p, err := vllmPoint(v, file, r.Name)
 		switch {
 		case errors.Is(err, errUnlimited):
 			r.Warnings = append(r.Warnings, fmt.Sprintf("%s is left out: %v", name, err))
@@ -182,48 +201,73 @@ func (r *Results) openFile(file string) (kind string, points []Loaded, err error
 		case err != nil:
 			errs = append(errs, err)
 		default:
-			points = append(points, Loaded{File: name, Table: t})
+			p.File = name
+			points = append(points, p)
 		}
 	}
 	return VLLM, points, errors.Join(errs...)
 }
 
-func vllmPoint(object json.RawMessage, file, mode string) (*sample.Table, error) {
+func vllmPoint(object json.RawMessage, file, mode string) (Loaded, error) {
 	if !isVLLM(object) {
-		return nil, errors.New("it is not a result of `vllm bench serve`")
+		return Loaded{}, errors.New("it is not a result of `vllm bench serve`")
 	}
 	return readVLLM(object, file, mode)
 }
 
-// pool numbers the points of each mode and rate as repeats, by date and then
-// file name, says so where there are several, and sorts all points.
+// pool sorts the points, and numbers those of each mode and rate as repeats, by
+// date and then file name, and says so where there are several. Points that
+// vbp exported keep the repeats that they have, if these differ.
 func (r *Results) pool() {
 	slices.SortStableFunc(r.Points, func(a, b Loaded) int {
 		x, y := &a.Table.Meta, &b.Table.Meta
-		return cmp.Or(byAxes(x.Axes, y.Axes), strings.Compare(x.Extra["date"], y.Extra["date"]), compareNatural(a.File, b.File))
+		repeat := 0
+		if a.Exact && b.Exact {
+			repeat = cmp.Compare(x.Repeat, y.Repeat)
+		}
+		return cmp.Or(byAxes(x.Axes, y.Axes), repeat, strings.Compare(x.Extra["date"], y.Extra["date"]), compareNatural(a.File, b.File))
 	})
 	for from := 0; from < len(r.Points); {
 		to := from + 1
 		for to < len(r.Points) && byAxes(r.Points[from].Table.Meta.Axes, r.Points[to].Table.Meta.Axes) == 0 {
 			to++
 		}
-		var names []string
-		for i, p := range r.Points[from:to] {
-			names = append(names, filepath.Base(p.File))
-			if i > 0 {
-				m := &p.Table.Meta
-				m.Repeat = i
-				m.Axes[len(m.Axes)-1].Value = strconv.Itoa(i)
-			}
-		}
-		if len(names) > 1 {
-			m := r.Points[from].Table.Meta
-			mode, _ := m.Axis("mode")
-			r.Warnings = append(r.Warnings, fmt.Sprintf("%s: %d results of rate %v are taken as its repeats and pooled: %s",
-				mode, len(names), m.Rate, strings.Join(names, ", ")))
+		if same := r.Points[from:to]; len(same) > 1 && !apart(same) {
+			r.Warnings = append(r.Warnings, renumber(same))
 		}
 		from = to
 	}
+}
+
+// apart reports whether points of equal axes are the repeats of one run.
+func apart(same []Loaded) bool {
+	seen := make(map[int]bool)
+	for _, p := range same {
+		if !p.Exact || seen[p.Table.Meta.Repeat] {
+			return false
+		}
+		seen[p.Table.Meta.Repeat] = true
+	}
+	return true
+}
+
+// renumber makes points of equal axes repeats, and says so.
+func renumber(same []Loaded) (warning string) {
+	var names []string
+	for i, p := range same {
+		names = append(names, filepath.Base(p.File))
+		m := &p.Table.Meta
+		m.Repeat = i
+		for j, a := range m.Axes {
+			if a.Name == "repeat" {
+				m.Axes[j].Value = strconv.Itoa(i)
+			}
+		}
+	}
+	m := same[0].Table.Meta
+	mode, _ := m.Axis("mode")
+	return fmt.Sprintf("%s: %d results of rate %v are taken as its repeats and pooled: %s",
+		mode, len(names), m.Rate, strings.Join(names, ", "))
 }
 
 func because(warnings []string) string {

@@ -202,6 +202,11 @@ func FuzzOpenResults(f *testing.F) {
 			f.Add(data[:len(data)/2], filepath.Base(file))
 		}
 	}
+	own, err := vllmObject(Judged{Table: plainTable(2), Valid: true}, &Run{Name: "n"}, "20260101-120000")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(own), "vllm-2.0qps-m-20260101-120000.json")
 	f.Add([]byte(`{"request_rate": 1, "ttfts": [1e308], "tpots": [null], "start_times": [-1e308]}`), "a.json")
 	f.Fuzz(func(t *testing.T, data []byte, name string) {
 		switch filepath.Ext(name) {

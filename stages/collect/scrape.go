@@ -63,7 +63,7 @@ type scrapeCount struct {
 
 // NewScraper returns a Scraper of instances whose times count from start;
 // Rebase, once Run has returned, lets them count from the start of the point.
-// Interval must be above 0.
+// With an interval of 0 only Begin and the end of Run scrape.
 func NewScraper(instances []Instance, interval time.Duration, start time.Time) *Scraper {
 	return &Scraper{
 		instances: instances, interval: interval, start: start,
@@ -86,17 +86,23 @@ func (s *Scraper) Rebase(start int64) {
 	s.start = time.Unix(0, start)
 }
 
-// Run scrapes every instance at once, then at each interval, and once more
-// when ctx ends, so that counters can be compared from end to end. It returns
-// when the last scrape is done. It must be called once.
+// Begin scrapes every instance once: what counters are compared with.
+func (s *Scraper) Begin(ctx context.Context) { s.scrape(ctx) }
+
+// Run scrapes every instance at each interval, and once more when ctx ends, so
+// that counters can be compared from end to end. It returns when the last
+// scrape is done. It must be called once.
 func (s *Scraper) Run(ctx context.Context) {
 	defer s.client.CloseIdleConnections()
-	s.scrape(ctx)
-	tick := time.NewTicker(s.interval)
-	defer tick.Stop()
+	var tick <-chan time.Time // never, without an interval
+	if s.interval > 0 {
+		t := time.NewTicker(s.interval)
+		defer t.Stop()
+		tick = t.C
+	}
 	for {
 		select {
-		case <-tick.C:
+		case <-tick:
 			s.scrape(ctx)
 		case <-ctx.Done():
 			s.scrape(context.WithoutCancel(ctx))
@@ -178,7 +184,12 @@ func recorded(family, role string) bool {
 	if role == "proxy" && strings.HasPrefix(family, "v") {
 		return strings.HasPrefix(family, "vbp_proxy_")
 	}
-	return strings.HasPrefix(family, "vllm:") || strings.HasPrefix(family, "vbp_") || strings.HasPrefix(family, "vbp:") || strings.HasPrefix(family, "process_")
+	for _, prefix := range []string{"vllm:", "lmcache:", "sglang:", "llamacpp:", "tgi_", "vbp_", "vbp:", "process_"} {
+		if strings.HasPrefix(family, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // flatten turns a family into rows. A histogram becomes NAME_sum, NAME_count

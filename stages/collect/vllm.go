@@ -46,21 +46,25 @@ func isVLLM(object json.RawMessage) bool {
 	return slices.ContainsFunc(vllmKeys, func(k string) bool { _, ok := members[k]; return ok })
 }
 
-// readVLLM turns one result into a table. name is the file's name, for its
+// readVLLM turns one result into a point: the exact one, if vbp wrote the
+// result, else one made of vLLM's lists. name is the file's name, for its
 // rate; mode is used where the result names none. errUnlimited is returned
 // for one that has no fixed rate.
-func readVLLM(object json.RawMessage, name, mode string) (*sample.Table, error) {
+func readVLLM(object json.RawMessage, name, mode string) (Loaded, error) {
 	about := scalars(object)
 	rate, err := vllmRate(about, name)
 	if err != nil {
-		return nil, err
+		return Loaded{}, err
 	}
 	var f vllmFile
 	if err := json.Unmarshal(object, &f); err != nil {
-		return nil, typeError(err)
+		return Loaded{}, typeError(err)
+	}
+	if p, run, ok, err := readOwn(object, &f); ok {
+		return Loaded{Table: p.Table, Exact: true, Valid: p.Valid, Reason: p.Reason, Run: run}, err
 	}
 	if err := f.check(); err != nil {
-		return nil, err
+		return Loaded{}, err
 	}
 	t := &sample.Table{Meta: vllmMeta(about, rate, mode)}
 	epoch := math.NaN()
@@ -70,7 +74,7 @@ func readVLLM(object json.RawMessage, name, mode string) (*sample.Table, error) 
 	for i := range f.TTFTs {
 		t.Append(f.row(i, epoch))
 	}
-	return t, nil
+	return Loaded{Table: t, Valid: true}, nil
 }
 
 // check tells what keeps the lists from being requests.
@@ -256,7 +260,7 @@ func vllmRate(about map[string]string, name string) (float64, error) {
 // vllmConfig are the members worth showing as configuration; the last are
 // those that the scripts add.
 var vllmConfig = []string{
-	"max_concurrency", "burstiness", "deployment_mode", "model_name",
+	"max_concurrency", "burstiness", "engine", "deployment_mode", "model_name",
 	"num_prefill_instances", "num_decode_instances", "prefiller_tp_size", "decoder_tp_size",
 	"tensor_parallel_size", "gpu_memory_utilization",
 }
