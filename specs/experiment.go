@@ -44,9 +44,11 @@ type Experiment struct {
 }
 
 // GPUs is what the host may give: all it has (Auto), a list of indices or
-// UUIDs if List is not nil, else a count.
+// UUIDs if List is not nil, else a count. None: engines run without, as on a
+// CPU, and are told nothing of GPUs.
 type GPUs struct {
 	Auto  bool
+	None  bool
 	Count int
 	List  []string
 }
@@ -58,11 +60,12 @@ type Mode struct {
 	Endpoint             string
 	Headers              map[string]string // sent with every request; ${secret:NAME} left as written, see Reveal
 	Port                 int               // where clients connect; 0: any free port
-	TensorParallel       int               // 0 with Endpoint and with Disaggregated
+	TensorParallel       int               // 0 with Endpoint, with Disaggregated, and for a command that needs no GPU
 	GPUMemoryUtilization float64           // share in (0, 1]; 0: not said (vllm has 0.8 then)
 	Args                 []Arg             // in the order of the spec
 	Env                  map[string]string // see Reveal
 	Run                  string            // engine command: the user's own command line, its ${} left to the shell
+	Expect               map[string]string // what the live servers must tell of themselves; ${secret:NAME} has no meaning here
 	Disaggregated        *Disaggregated    // nil: one instance does all
 }
 
@@ -76,6 +79,7 @@ type Arg struct {
 // Disaggregated is a mode of prefill and decode instances.
 type Disaggregated struct {
 	Connector string // nixl, lmcache
+	CachePort int    // of LMCache's server, with vllm and lmcache; else 0
 	Prefill   Pool
 	Decode    Pool
 }
@@ -167,7 +171,7 @@ type WarmupStage struct {
 type LoadStage struct {
 	Timeout    time.Duration // of one request
 	Cooldown   time.Duration // between points
-	SideBySide bool          // simulated deployments may be loaded at the same time
+	SideBySide bool          // deployments may be loaded at the same time
 }
 
 // CollectStage is what is stored of a point.

@@ -5,7 +5,13 @@ import (
 	"strings"
 )
 
-var figureKeys = []string{"file", "kind", "for", "title", "only", "per_gpu", "series", "where", "xs"}
+var (
+	figureKeys  = []string{"file", "kind", "for", "title", "only", "per_gpu", "series", "where", "xs"}
+	figureKinds = []string{"attainment", "comparison"}
+	figureFors  = []string{"mode", "all"}
+	figureOnly  = []string{"both", "ttft", "tpot"}
+	figureXs    = []string{"shared", "separate"}
+)
 
 // figureFiles are the base names of files whose figure does not say one.
 var figureFiles = map[string]string{
@@ -46,15 +52,15 @@ func (r *reader) decodeFigure(n *node) Figure {
 				r.errorf(v.pos, "formats are said by stages.plot.formats", "figures.file has no extension: %q", f.File)
 			}
 		case "kind":
-			f.Kind = r.choice(v, at, "attainment", "comparison")
+			f.Kind = r.choice(v, at, figureKinds...)
 		case "for":
-			if f.For = r.choice(v, at, "mode", "all"); f.For == "all" {
+			if f.For = r.choice(v, at, figureFors...); f.For == "all" {
 				f.For = ""
 			}
 		case "title":
 			f.Title = r.text(v, at)
 		case "only":
-			f.Only = r.choice(v, at, "both", "ttft", "tpot")
+			f.Only = r.choice(v, at, figureOnly...)
 		case "per_gpu":
 			f.PerGPU = r.boolean(v, at)
 		case "series":
@@ -64,7 +70,7 @@ func (r *reader) decodeFigure(n *node) Figure {
 		case "where":
 			f.Where = r.word(v, at)
 		case "xs":
-			f.Xs = r.choice(v, at, "shared", "separate")
+			f.Xs = r.choice(v, at, figureXs...)
 		}
 	}
 	if !n.has("kind") {

@@ -1,8 +1,11 @@
 package specs
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
-const gpusHint = "auto, a count, or a list of indices or UUIDs"
+const gpusHint = "auto, none, a count, or a list of indices or UUIDs"
 
 // decodeGPUs reads auto, a count, or a list; from the environment a list comes
 // as "0,1,2".
@@ -15,6 +18,8 @@ func (r *reader) decodeGPUs(n *node) GPUs {
 		return GPUs{}
 	case n.kind == scalar && n.text == "auto":
 		return GPUs{Auto: true}
+	case n.kind == scalar && n.text == "none":
+		return GPUs{None: true}
 	case n.kind == scalar && (strings.HasPrefix(n.text, "GPU-") || strings.HasPrefix(n.text, "MIG-")) && !strings.Contains(n.text, ","):
 		return GPUs{List: []string{n.text}} // one UUID, as CUDA_VISIBLE_DEVICES would have it
 	case n.kind == scalar && !strings.ContainsAny(n.text, ",["):
@@ -48,23 +53,44 @@ func (r *reader) decodeGPUs(n *node) GPUs {
 }
 
 // GPUs is how many accelerators the mode occupies while it is up: instances x
-// tensor-parallel size, summed over its pools. Simulated engines and servers
-// that already run need none.
+// what one occupies, summed over its pools. Simulated engines and servers that
+// already run need none; a command of the user's, its tensor-parallel size.
 func (m *Mode) GPUs() int {
 	switch {
 	case m.Engine == "simulated" || m.Endpoint != "":
 		return 0
+	case m.Engine == "command":
+		return m.TensorParallel
 	case m.Disaggregated != nil:
 		d := m.Disaggregated
-		return d.Prefill.Instances*d.Prefill.TensorParallel + d.Decode.Instances*d.Decode.TensorParallel
+		return d.Prefill.Instances*m.Width(d.Prefill) + d.Decode.Instances*m.Width(d.Decode)
 	}
-	return m.TensorParallel
+	return m.Width(Pool{TensorParallel: m.TensorParallel})
+}
+
+// Width is how many accelerators an instance of pool p occupies: its
+// tensor-parallel size x the data-parallel and pipeline-parallel sizes among
+// its arguments.
+func (m *Mode) Width(p Pool) int {
+	width := max(1, p.TensorParallel)
+	for _, name := range []string{"data-parallel-size", "pipeline-parallel-size"} {
+		size := 1
+		for _, args := range [][]Arg{m.Args, p.Args} { // the pool's win
+			for _, a := range args {
+				if n, ok := a.Value.(int64); ok && strings.ReplaceAll(a.Name, "_", "-") == name && n >= 1 {
+					size = int(min(n, maxParallel))
+				}
+			}
+		}
+		width *= size
+	}
+	return width
 }
 
 // validateGPUs checks that a mode fits what the spec says there is. With
 // gpus: auto only the host can tell.
 func (r *reader) validateGPUs(m *Mode, g GPUs, at pos) {
-	if g.Auto {
+	if g.Auto || g.None {
 		return
 	}
 	have := g.Count
@@ -72,10 +98,20 @@ func (r *reader) validateGPUs(m *Mode, g GPUs, at pos) {
 		have = len(g.List)
 	}
 	if need := m.GPUs(); need > have {
-		unit := "GPUs"
-		if need == 1 {
-			unit = "GPU"
-		}
-		r.errorf(at, "", "the mode %s needs %d %s and gpus gives %d", m.Name, need, unit, have)
+		r.errorf(at, "", "the mode %s needs %s and gpus gives %d", m.Name, m.NeedsGPUs(), have)
 	}
+}
+
+// NeedsGPUs says how many accelerators the mode needs, and for what: "5 GPUs
+// (2 prefill x 2 + 1 decode x 1)".
+func (m *Mode) NeedsGPUs() string {
+	n := m.GPUs()
+	if n == 1 {
+		return "1 GPU"
+	}
+	text := fmt.Sprintf("%d GPUs", n)
+	if d := m.Disaggregated; d != nil {
+		text += fmt.Sprintf(" (%d prefill x %d + %d decode x %d)", d.Prefill.Instances, m.Width(d.Prefill), d.Decode.Instances, m.Width(d.Decode))
+	}
+	return text
 }

@@ -9,15 +9,18 @@ import (
 
 // What may be said of a mode depends on how it serves.
 var (
-	modeKeys = []string{"engine", "endpoint", "headers", "port", "tensor_parallel", "gpu_memory_utilization", "args", "env", "run", "disaggregated"}
+	modeKeys = []string{"engine", "endpoint", "headers", "port", "tensor_parallel", "gpu_memory_utilization", "args", "env", "run", "disaggregated", "expect"}
 	poolKeys = []string{"instances", "tensor_parallel", "args", "env"}
-	engines  = []string{"vllm", "simulated", "command"}
+
+	disaggregatedKeys = []string{"connector", "prefill", "decode", "cache_port"}
+
+	engines = []string{"vllm", "simulated", "command"}
 
 	modeKeysOf = map[string][]string{
-		"vllm":      {"engine", "headers", "port", "tensor_parallel", "gpu_memory_utilization", "args", "env", "disaggregated"},
-		"simulated": {"engine", "headers", "port", "tensor_parallel", "gpu_memory_utilization", "args", "env", "disaggregated"},
-		"command":   {"engine", "headers", "port", "tensor_parallel", "env", "run"},
-		"endpoint":  {"endpoint", "headers"},
+		"vllm":      {"engine", "headers", "port", "tensor_parallel", "gpu_memory_utilization", "args", "env", "disaggregated", "expect"},
+		"simulated": {"engine", "headers", "port", "tensor_parallel", "gpu_memory_utilization", "args", "env", "disaggregated", "expect"},
+		"command":   {"engine", "headers", "port", "tensor_parallel", "env", "run", "expect"},
+		"endpoint":  {"endpoint", "headers", "expect"},
 	}
 	connectors = []string{"nixl", "lmcache"}
 )
@@ -76,6 +79,8 @@ func (r *reader) decodeMode(name string, n *node) Mode {
 			m.Run = r.word(v, where+".run")
 		case "disaggregated":
 			m.Disaggregated = r.disaggregated(v, where+".disaggregated")
+		case "expect":
+			m.Expect = r.texts(v, where+".expect", expectNoun, expectName)
 		}
 	}
 	return m
@@ -83,7 +88,7 @@ func (r *reader) decodeMode(name string, n *node) Mode {
 
 func (r *reader) disaggregated(n *node, where string) *Disaggregated {
 	d := &Disaggregated{}
-	for _, e := range r.mapping(n, where, []string{"connector", "prefill", "decode"}) {
+	for _, e := range r.mapping(n, where, disaggregatedKeys) {
 		switch e.key {
 		case "connector":
 			d.Connector = r.choice(e.value, where+".connector", connectors...)
@@ -91,6 +96,10 @@ func (r *reader) disaggregated(n *node, where string) *Disaggregated {
 			d.Prefill = r.pool(e.value, where+".prefill")
 		case "decode":
 			d.Decode = r.pool(e.value, where+".decode")
+		case "cache_port":
+			if d.CachePort = r.count(e.value, where+".cache_port", 1); d.CachePort > 65535 {
+				r.errorf(e.value.pos, "", "%s.cache_port is over 65535", where)
+			}
 		}
 	}
 	return d
@@ -182,13 +191,17 @@ func defaultMode(m *Mode, n *node) {
 	}
 	d := m.Disaggregated
 	if d == nil {
-		if !n.has("tensor_parallel") {
+		// A command that does not ask for GPUs is given none.
+		if !n.has("tensor_parallel") && (m.Engine != "command" || strings.Contains(m.Run, "{gpus}")) {
 			m.TensorParallel = 1
 		}
 		return
 	}
 	if !n.has("disaggregated", "connector") {
 		d.Connector = "nixl"
+	}
+	if d.Connector == "lmcache" && m.Engine == "vllm" && !n.has("disaggregated", "cache_port") {
+		d.CachePort = 65432
 	}
 	for name, p := range map[string]*Pool{"prefill": &d.Prefill, "decode": &d.Decode} {
 		if !n.has("disaggregated", name, "instances") {
@@ -215,8 +228,18 @@ func (r *reader) validateMode(m *Mode, n *node, at pos) {
 			}
 		}
 	}
-	if kind == "command" && !n.has("run") {
+	switch {
+	case kind == "command" && !n.has("run"):
 		r.errorf(at, "run: the command line that starts your server", "%s: engine: command needs run", where)
+	case kind == "command" && m.Port == 0 && !strings.Contains(m.Run, "{port}"):
+		r.errorf(n.where("run"), "write {port} where the command takes it, or say a fixed port", "%s.run does not say where the server listens", where)
+	}
+	if d := m.Disaggregated; d != nil && d.CachePort != 0 && (d.Connector != "lmcache" || m.Engine != "vllm") {
+		r.errorf(n.where("disaggregated", "cache_port"), "only engine: vllm with connector: lmcache has a cache server", "%s: disaggregated.cache_port has no use", where)
+	}
+	if d := m.Disaggregated; d != nil && d.Connector == "lmcache" && d.Prefill.TensorParallel != d.Decode.TensorParallel && m.Engine == "vllm" {
+		r.errorf(n.where("disaggregated"), "give prefill and decode the same tensor_parallel", "%s: LMCache keeps KV by tensor-parallel rank: %d prefill and %d decode ranks never find each other's",
+			where, d.Prefill.TensorParallel, d.Decode.TensorParallel)
 	}
 	if m.Disaggregated != nil && n.has("tensor_parallel") {
 		r.errorf(n.where("tensor_parallel"), "say it in disaggregated.prefill and disaggregated.decode", "%s: a disaggregated mode has no tensor_parallel of its own", where)

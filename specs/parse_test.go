@@ -236,7 +236,7 @@ func TestResolved(t *testing.T) {
 	for _, spec := range []string{
 		string(design),
 		"modes: {m: {env: {A: '$${X}', B: '${NO:-}', C: '${secret:S}', D: 'null', E: 5}, args: {a: '5', b: '${NO:-5}', c: null, '<<': x, 'true': 'a: b', d: [1, '1']}}}\nsweep: {qps: [1]}",
-		"modes: {m: {engine: command, run: 'serve ${PORT} $${X}'}}\nsweep: {qps: ['1..2/0.5'], workload.seed: [1, 2]}\nvalid: []",
+		"modes: {m: {engine: command, run: 'serve --port {port} ${PORT} $${X}'}}\nsweep: {qps: ['1..2/0.5'], workload.seed: [1, 2]}\nvalid: []",
 		"modes: {m: {args: {text: \"two\\nlines \", sp: ' x', u: \"\\u00e9\\t\\x07\", h: '#', d: '0x10', t: '~'}}}\nsweep: {qps: [1]}",
 	} {
 		o := Options{Env: noEnv, Set: []string{"slo.ttft=${NO:-7}ms", "workload.body={top_p: 0.5, x: '1'}"}}

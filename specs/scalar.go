@@ -334,11 +334,13 @@ func (r *reader) texts(n *node, where, noun string, valid *regexp.Regexp) map[st
 var (
 	envName    = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+	expectName = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z0-9-]+)?$`) // of an instance: kv_role.prefill-0
 )
 
 const (
 	envNoun    = "an environment variable"
 	headerNoun = "an HTTP header"
+	expectNoun = "a fact that servers tell (kv_connector, engine_version, max_model_len, ...)"
 )
 
 var yamlInt = regexp.MustCompile(`^[-+]?(0|[1-9]\d*)$`)

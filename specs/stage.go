@@ -34,6 +34,12 @@ var stageKinds = map[string]stageKind{
 
 var stageCommonKeys = []string{"uses", "needs", "per"}
 
+// Formats that samples and figures can be written in.
+var (
+	sampleFormats = []string{"parquet"}
+	figureFormats = []string{"pdf", "svg", "png"}
+)
+
 // Names of stages become folders, and VBP_NAME variables of commands.
 var stageName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]*$`)
 
@@ -138,9 +144,9 @@ func (r *reader) decodeStage(name string, n *node) Stage {
 			}
 		case "formats":
 			if s.Collect != nil {
-				s.Collect.Formats = r.words(v, at, "parquet")
+				s.Collect.Formats = r.words(v, at, sampleFormats...)
 			} else {
-				s.Plot.Formats = r.words(v, at, "pdf", "svg", "png")
+				s.Plot.Formats = r.words(v, at, figureFormats...)
 			}
 			if v.kind == list && len(v.items) == 0 {
 				r.errorf(v.pos, "", "%s is empty", at)
@@ -194,7 +200,7 @@ func defaultStage(s *Stage, n *node, e *Experiment) {
 			s.Collect.ServerMetrics = time.Second
 		}
 		if !n.has("formats") {
-			s.Collect.Formats = []string{"parquet"}
+			s.Collect.Formats = slices.Clone(sampleFormats)
 		}
 	case s.Analyze != nil:
 		defaultSLO(&s.Analyze.SLO, n.find("slo"), e.SLO)
@@ -206,7 +212,7 @@ func defaultStage(s *Stage, n *node, e *Experiment) {
 		}
 	case s.Plot != nil:
 		if !n.has("formats") {
-			s.Plot.Formats = []string{"pdf", "svg", "png"}
+			s.Plot.Formats = slices.Clone(figureFormats)
 		}
 	}
 }

@@ -13,6 +13,7 @@ var (
 	datasetKeys  = []string{"kind", "name", "path", "input_tokens", "output_tokens", "range_ratio"}
 	datasetKinds = []string{"sharegpt", "random", "jsonl"}
 	arrivalKinds = []string{"poisson", "constant", "gamma"}
+	apis         = []string{"completions", "chat"}
 
 	datasetKeysOf = map[string][]string{
 		"sharegpt": {"kind", "name", "path"},
@@ -41,7 +42,7 @@ func (r *reader) decodeWorkload(n *node) Workload {
 		case "dataset":
 			w.Dataset = r.decodeDataset(v)
 		case "api":
-			w.API = r.choice(v, "workload.api", "completions", "chat")
+			w.API = r.choice(v, "workload.api", apis...)
 		case "requests":
 			w.Requests = r.count(v, "workload.requests", 1)
 		case "arrivals":
@@ -56,7 +57,7 @@ func (r *reader) decodeWorkload(n *node) Workload {
 				continue
 			}
 			for _, b := range v.entries {
-				if hint, own := bodyHasKey[b.key]; own {
+				if hint, own := bodyHasKey[b.key]; own && !leftOut(v, b.key) {
 					r.errorf(b.at, hint, "workload.body: %q is set by vbp", b.key)
 				}
 			}
@@ -201,4 +202,18 @@ func (r *reader) regularFile(path string) string {
 	}
 	r.files[path] = wrong
 	return wrong
+}
+
+// leftOut tells whether the body takes a key of vbp's out of its requests,
+// for servers that refuse it: stream_options and max_tokens by null, and then
+// max_completion_tokens may take the place of the latter.
+func leftOut(body *node, key string) bool {
+	null := func(k string) bool { return body.index(k) >= 0 && body.find(k).isNull() }
+	switch key {
+	case "stream_options", "max_tokens":
+		return null(key)
+	case "max_completion_tokens":
+		return null("max_tokens")
+	}
+	return false
 }
