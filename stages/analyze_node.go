@@ -208,7 +208,10 @@ func collectedPoints(dir string, valid []string) ([]analyze.Point, error) {
 			p.Missing, p.Reason = true, "its load failed, as the journal tells"
 			fillFromAxes(&tables[i].Meta)
 		} else {
-			v := judge(rules, e.Facts)
+			v, err := e.judge(rules)
+			if err != nil {
+				return nil, err
+			}
 			p.Valid, p.Reason = v.Usable, v.Reason
 		}
 		points[i] = p

@@ -34,6 +34,9 @@ func Build(exp *specs.Experiment, site *Site) (*pipeline.Graph, error) {
 		sources: make(map[workload.Dataset]*workload.Source),
 		stands:  make(map[standing]string), resolved: make(map[combination]resolved),
 	}
+	if err := b.findAccelerators(); err != nil {
+		return nil, err
+	}
 	for _, s := range inOrder(exp.Stages) {
 		if err := b.add(s); err != nil {
 			return nil, err
@@ -65,6 +68,7 @@ type builder struct {
 	site    *Site
 	points  []specs.Point
 	rules   []*specs.Rule
+	gpus    accelerators
 	graph   *pipeline.Graph
 	made    map[string][]made // stage -> its nodes
 	sources map[workload.Dataset]*workload.Source
@@ -82,6 +86,7 @@ type made struct {
 
 	gpus   int               // of a point's deployment
 	config map[string]string // likewise
+	expect map[string]string // likewise
 }
 
 // inOrder sorts stages so that each comes after its needs. The spec has been

@@ -214,16 +214,23 @@ measurement: load mode=simple qps=1000 repeat=0 <- deploy mode=simple
 	}
 }
 
-// TestBuildSideBySide holds that only simulated deployments, and only if the
-// spec allows it, run beside others. Points of one still follow each other.
+// TestBuildSideBySide holds that deployments run beside others only if the
+// spec allows it and vbp starts them. Points of one still follow each other,
+// and GPUs are leased to one at a time.
 func TestBuildSideBySide(t *testing.T) {
 	w := newWorld(t)
+	t.Setenv("VBP_GPUS", "2,3,5")
+	w.withVLLM()
 	spec := changed(t, oneMode, "cooldown: 0s", "cooldown: 0s, side_by_side: true",
-		"modes: {", `modes: {there: {endpoint: "http://127.0.0.1:9"}, `)
+		"modes: {", `modes: {there: {endpoint: "http://127.0.0.1:9"}, real: {engine: vllm, tensor_parallel: 2}, `)
 	g := w.build(spec)
+	if got := g.Units["gpu"]; !slices.Equal(got, []string{"2", "3", "5"}) {
+		t.Errorf("GPUs %q", got)
+	}
 	for id, want := range map[string]map[string]int{
 		"deploy mode=simple":                 {"host": 1},
 		"deploy mode=there":                  {"host": hostUnits},
+		"deploy mode=real":                   {"host": 1, "gpu": 2},
 		"load mode=simple qps=1000 repeat=0": {"load on deploy mode=simple": 1},
 	} {
 		if n := g.Node(id); n == nil || !maps.Equal(n.Uses, want) {
@@ -321,6 +328,8 @@ func TestBuildPlotDir(t *testing.T) {
 }
 
 func TestBuildErrors(t *testing.T) {
+	t.Setenv("VBP_GPUS", "0")
+	t.Setenv("PATH", "/nowhere")
 	w := newWorld(t)
 	w.write("half.json", prompts[:40])
 	w.write("gone.sh", "")
@@ -332,7 +341,10 @@ func TestBuildErrors(t *testing.T) {
 		"wrong argument":       {[]string{"engine: simulated", "engine: simulated, args: {block-size: 0}"}, []string{"mode simple: args of server: ", "--block-size 0"}},
 		"unknown model":        {[]string{"Qwen/Qwen3-8B", "nobody/knows"}, []string{"mode simple: ", "nobody/knows"}},
 		"argument of one pool": {[]string{"engine: simulated", "engine: simulated, disaggregated: {connector: nixl, decode: {instances: 2, args: {x: 1}}}"}, []string{"mode simple: args of decode-0: ", "--x"}},
-		"an engine for later":  {[]string{"engine: simulated", "engine: vllm"}, []string{`mode simple: `, `engine "vllm"`, "simulated", "endpoint: http://HOST:PORT"}},
+		"no vLLM":              {[]string{"name: small", "name: small\ngpus: 1", "engine: simulated", "engine: vllm"}, []string{`mode simple: `, "no program vllm on PATH", "pip install vllm", "endpoint: http://HOST:PORT"}},
+		"no GPU":               {[]string{"engine: simulated", "engine: vllm"}, []string{"mode simple needs 1 GPU and there are 0 (VBP_GPUS=0)", "gpus: none"}},
+		"too few GPUs":         {[]string{"engine: simulated", "engine: vllm, disaggregated: {prefill: {instances: 2}}"}, []string{"mode simple needs 3 GPUs (2 prefill x 1 + 1 decode x 1) and there are 0"}},
+		"no such command":      {[]string{"engine: simulated", "engine: command, run: 'no-such-server --port {port}'"}, []string{"mode simple: ", "no program no-such-server on PATH", "write its whole path"}},
 		"half a data set":      {[]string{"kind: random, input_tokens: 8, output_tokens: 3, range_ratio: 0", "kind: sharegpt, path: half.json"}, []string{"workload.dataset: ", "half.json"}},
 		"token ids for chat":   {[]string{"requests: 4", "requests: 4, api: chat"}, []string{"random dataset are token ids", "use api: completions"}},
 		"no such fact":         {[]string{"sent == 4", "sent == 4 && laziness < 1"}, []string{"valid: sent == 4 && laziness < 1: no point has a fact laziness; there is: sent, ", "cache_reset"}},

@@ -28,6 +28,7 @@ type collectPoint struct {
 	GPUs int           `json:"gpus"`
 	// Config is repeated here for points without a record.
 	Config map[string]string `json:"config"`
+	Expect map[string]string `json:"expect,omitempty"`
 }
 
 // pointsFile lists what the samples tree holds, in the order of the sweep.
@@ -48,6 +49,18 @@ type pointEntry struct {
 	Config map[string]string  `json:"config"`
 	Facts  map[string]float64 `json:"facts,omitempty"`
 	Notes  []string           `json:"notes,omitempty"`
+
+	Environment map[string]string `json:"environment,omitempty"` // what the servers told of themselves
+	Expect      map[string]string `json:"expect,omitempty"`      // what they had to
+}
+
+// judge is the verdict on the point, which has been measured.
+func (e *pointEntry) judge(rules []*specs.Rule) (pipeline.Verdict, error) {
+	s, err := standardOf(rules, e.Config, e.Expect)
+	if err != nil {
+		return pipeline.Verdict{}, err
+	}
+	return s.judge(e.Facts, e.Environment), nil
 }
 
 // collectWork lays the points' files out as one tree that other tools read
@@ -59,7 +72,7 @@ func collectWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 	}
 	var entries []pointEntry
 	for _, p := range in.Points {
-		e := pointEntry{Axes: p.Axes, GPUs: p.GPUs, Config: p.Config}
+		e := pointEntry{Axes: p.Axes, GPUs: p.GPUs, Config: p.Config, Expect: p.Expect}
 		if from, ok := rt.Needs[p.Need]; ok {
 			place := filepath.FromSlash(collect.PointDir(p.Axes))
 			e.Path = filepath.ToSlash(filepath.Join(samplesDir, place))
@@ -68,6 +81,11 @@ func collectWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 				return err
 			}
 			e.Facts, e.Config = table.Meta.Facts, table.Meta.Config
+			if env := table.Meta.Extra[environmentKey]; env != "" {
+				if err := json.Unmarshal([]byte(env), &e.Environment); err != nil {
+					return fmt.Errorf("%s: its environment: %w", p.Need, err)
+				}
+			}
 			if notes := table.Meta.Extra[notesKey]; notes != "" {
 				e.Notes = strings.Split(notes, "\n")
 			}
@@ -148,7 +166,7 @@ func (b *builder) addCollect(s specs.Stage) error {
 	in := collectInput{Code: b.site.Code, Formats: s.Collect.Formats}
 	var needs []string
 	for _, m := range b.made["load"] {
-		in.Points = append(in.Points, collectPoint{Need: m.id, Axes: sampleAxes(m.at.Axes), GPUs: m.gpus, Config: m.config})
+		in.Points = append(in.Points, collectPoint{Need: m.id, Axes: sampleAxes(m.at.Axes), GPUs: m.gpus, Config: m.config, Expect: m.expect})
 		needs = append(needs, m.id)
 	}
 	raw, err := pipeline.NewInput(in)

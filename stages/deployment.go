@@ -2,6 +2,7 @@ package stages
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -16,12 +17,14 @@ import (
 	"vbp/stages/deploy/engine"
 	"vbp/stages/deploy/local"
 	"vbp/stages/deploy/proxy"
+	"vbp/stages/deploy/vllm"
 )
 
 // deployInput is what a deployment is started from.
 type deployInput struct {
 	Deployment   deploy.Deployment `json:"deployment"`
 	ReadyTimeout string            `json:"ready_timeout"`
+	API          string            `json:"api"` // of the first request
 }
 
 // serving is a deployment that is up, with what its points share.
@@ -46,7 +49,7 @@ func (s *serving) Environment() map[string]string {
 // deploymentOf resolves a mode of the spec into the value that is deployed.
 func deploymentOf(e *specs.Experiment, m specs.Mode) deploy.Deployment {
 	d := deploy.Deployment{
-		Engine: m.Engine, Model: e.Model, Port: m.Port,
+		Engine: m.Engine, Model: e.Model, Run: m.Run, Port: m.Port,
 		Endpoint: m.Endpoint, Headers: m.Headers,
 	}
 	switch {
@@ -56,6 +59,12 @@ func deploymentOf(e *specs.Experiment, m specs.Mode) deploy.Deployment {
 		d.Connector = m.Disaggregated.Connector
 		d.Prefill = poolOf(m, m.Disaggregated.Prefill)
 		d.Decode = poolOf(m, m.Disaggregated.Decode)
+		if port := m.Disaggregated.CachePort; port != 0 && !vllm.OwnCache(d.Prefill.Env) {
+			d.Cache = &deploy.CacheServer{Port: port} // vbp's own
+			if _, err := vllm.Find(vllm.CacheProgram, d.Prefill.Env, ""); err == nil {
+				d.Cache.Program = vllm.CacheProgram
+			}
+		}
 	default:
 		d.Server = poolOf(m, specs.Pool{Instances: 1, TensorParallel: m.TensorParallel})
 	}
@@ -66,8 +75,11 @@ func deploymentOf(e *specs.Experiment, m specs.Mode) deploy.Deployment {
 // its own; the pool wins.
 func poolOf(m specs.Mode, p specs.Pool) *deploy.Pool {
 	out := &deploy.Pool{
-		Instances: p.Instances, TensorParallel: p.TensorParallel,
+		Instances: p.Instances, TensorParallel: p.TensorParallel, Width: m.Width(p),
 		GPUMemoryUtilization: m.GPUMemoryUtilization,
+	}
+	if out.Width == max(1, out.TensorParallel) {
+		out.Width = 0 // said already
 	}
 	own := make(map[string]bool)
 	for _, a := range p.Args {
@@ -113,76 +125,128 @@ func configOf(d deploy.Deployment) map[string]string {
 	return c
 }
 
-// engineTraits is what is known of an engine's program without starting it.
+// engineTraits is what is known of an engine without starting it.
 type engineTraits struct {
-	identity   string                    // of the behaviour of the program; part of keys
-	check      func(argv []string) error // of an instance's command line, without starting it
-	sideBySide bool                      // deployments may be loaded at the same time
+	// identity is of the program that p, a process of d, runs; part of keys.
+	// Its error is one of the plan: the program is not there.
+	identity func(d deploy.Deployment, p deploy.Process) (string, error)
+	check    func(argv []string) error // of an instance's command line; nil: only the program itself can tell
 }
 
 // engines are the engines that this build deploys; package local has their
 // command lines.
 var engines = map[string]engineTraits{
 	"simulated": {
-		identity:   engine.Identity,
-		check:      func(argv []string) error { return engine.CheckArgs(argv[2:]) }, // behind "vbp engine"
-		sideBySide: true,
+		identity: func(deploy.Deployment, deploy.Process) (string, error) { return engine.Identity, nil },
+		check:    func(argv []string) error { return engine.CheckArgs(argv[2:]) }, // behind "vbp engine"
 	},
+	"vllm":    {identity: vllmIdentity},
+	"command": {identity: commandIdentity},
 }
 
-// programs names the programs that stand between client and model, as far as
-// they can be known without starting them.
-func programs(d deploy.Deployment) string {
-	names := engines[d.Engine].identity
-	if d.Prefill != nil {
-		names += ", " + proxy.Identity
+func vllmIdentity(_ deploy.Deployment, p deploy.Process) (string, error) {
+	return vllm.Installed(environMap(p.Env))
+}
+
+// commandIdentity is the content of the program that a command begins with,
+// where that can be seen. A command that begins with anything but a plain word
+// is the shell's to understand.
+func commandIdentity(d deploy.Deployment, p deploy.Process) (string, error) {
+	words := strings.Fields(d.Run)
+	if len(words) > 1 && words[0] == "exec" {
+		words = words[1:]
 	}
-	return names
+	if len(words) == 0 || strings.ContainsAny(words[0], "=$`'\"\\(){}[]<>|&;*?~!#") || shellBuiltins[words[0]] {
+		return "", nil
+	}
+	path, err := vllm.Find(words[0], environMap(p.Env), "run starts it; install it, or write its whole path")
+	if err != nil {
+		return "", err
+	}
+	return vllm.Digest(path)
 }
 
-// checkDeployable refuses, before anything starts, what this build cannot
-// deploy.
-func checkDeployable(site *Site, d deploy.Deployment) error {
+// shellBuiltins are first words of a command that name no program.
+var shellBuiltins = map[string]bool{
+	".": true, "cd": true, "command": true, "eval": true, "export": true, "for": true, "if": true, "set": true, "trap": true,
+	"ulimit": true, "umask": true, "unset": true, "until": true, "while": true,
+}
+
+func environMap(env []string) map[string]string {
+	m := make(map[string]string, len(env))
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		m[name] = value
+	}
+	return m
+}
+
+// programs identifies the programs that stand between client and model, as far
+// as that can be done without starting them. It refuses what this build cannot
+// deploy, and what is not installed.
+func programs(site *Site, d deploy.Deployment) (string, error) {
 	if d.Endpoint != "" {
-		return nil
+		return "", nil
 	}
-	if _, ok := engines[d.Engine]; !ok {
-		return fmt.Errorf("this version of vbp cannot deploy engine %q, only: %s; a server that runs already is measured with endpoint: http://HOST:PORT",
+	traits, ok := engines[d.Engine]
+	if !ok {
+		return "", fmt.Errorf("this version of vbp cannot deploy engine %q, only: %s; a server that runs already is measured with endpoint: http://HOST:PORT",
 			d.Engine, strings.Join(slices.Sorted(maps.Keys(engines)), ", "))
 	}
 	processes, err := local.Layout(d, site.Self, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
+	var names []string
 	for _, p := range processes {
-		if p.Role == deploy.Proxy {
-			continue
+		name := proxy.Identity
+		switch p.Role {
+		case deploy.Proxy:
+		case deploy.Cache:
+			if name = engine.Identity; d.Cache.Program != "" {
+				name = d.Cache.Program
+			}
+		default:
+			if traits.check != nil {
+				if err := traits.check(p.Argv); err != nil {
+					return "", fmt.Errorf("args of %s: %w", p.Name, err)
+				}
+			}
+			if name, err = traits.identity(d, p); err != nil && !site.Elsewhere {
+				return "", err
+			}
 		}
-		if err := engines[d.Engine].check(p.Argv); err != nil {
-			return fmt.Errorf("args of %s: %w", p.Name, err)
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
-	return nil
+	return strings.Join(names, ", "), nil
 }
 
 // addDeploy adds the node that brings a deployment up. label tells it from
 // the others.
-func (b *builder) addDeploy(label string, in deployInput, sideBySide bool, secrets *specs.Experiment) (string, error) {
-	raw, err := pipeline.NewInput(in)
+func (b *builder) addDeploy(label string, r resolved, secrets *specs.Experiment) (string, error) {
+	raw, err := pipeline.NewInput(r.deploy)
 	if err != nil {
 		return "", err
 	}
-	id := "deploy " + label
+	id := deployPrefix + label
 	n := &pipeline.Node{ID: id, Stage: "deploy", Kind: pipeline.Service, Input: raw, Uses: map[string]int{hostResource: hostUnits}}
-	if sideBySide {
+	if r.sideBySide {
 		n.Uses[hostResource] = 1
 	}
-	site := b.site
+	if r.uses > 0 {
+		n.Uses[gpuResource] = r.uses
+	}
+	site, expect := b.site, r.expect
 	n.Start = func(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime) (pipeline.Handle, error) {
-		return startDeployment(ctx, in, rt, site, fileName(label), secrets)
+		return startDeployment(ctx, in, rt, site, fileName(label), secrets, expect)
 	}
 	return id, b.addNode(n)
 }
+
+// deployPrefix begins the IDs of deployments' nodes.
+const deployPrefix = "deploy "
 
 // The machine is a resource of many units: a deployment that wants it to
 // itself takes all, one that can be loaded beside others, or a user's command,
@@ -192,7 +256,7 @@ const (
 	hostUnits    = 1 << 20 // more than there will be nodes at a time
 )
 
-func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime, site *Site, name string, secrets *specs.Experiment) (pipeline.Handle, error) {
+func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime, site *Site, name string, secrets *specs.Experiment, expect map[string]string) (pipeline.Handle, error) {
 	var v deployInput
 	if err := in.Decode(&v); err != nil {
 		return nil, err
@@ -207,8 +271,8 @@ func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtim
 	}
 	o := deploy.Options{
 		LogDir: filepath.Join(rt.RunDir, "logs", name), StateDir: site.stateDir(),
-		ReadyTimeout: timeout, Headers: headers,
-		Reveal: secrets.Reveal, Progress: func(s string) { rt.Emit(pipeline.Event{Text: s}) },
+		ReadyTimeout: timeout, Headers: headers, API: v.API, GPUs: rt.Granted[gpuResource],
+		PortSeed: portSeed(site, name), Reveal: secrets.Reveal, Progress: func(s string) { rt.Emit(pipeline.Event{Text: s}) },
 	}
 	starter := site.Local
 	if v.Deployment.Endpoint != "" {
@@ -218,7 +282,22 @@ func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtim
 	if err != nil {
 		return nil, err
 	}
-	return &serving{Running: r, redact: secrets.Redact}, nil
+	s := &serving{Running: r, redact: secrets.Redact}
+	if why := unmet(expect, s.Environment()); why != "" {
+		// Nothing that it would answer may enter a figure.
+		return nil, errors.Join(errors.New(why), r.Stop(ctx))
+	}
+	return s, nil
+}
+
+// portSeed lets deployments of different results folders, and of different
+// names, look for free ports at different places.
+func portSeed(site *Site, name string) string {
+	dir, err := filepath.Abs(site.Results)
+	if err != nil {
+		dir = site.Results
+	}
+	return dir + "\x00" + name
 }
 
 func revealAll(headers map[string]string, secrets func(string) (string, error)) (map[string]string, error) {

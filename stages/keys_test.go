@@ -133,7 +133,7 @@ func TestKeys(t *testing.T) {
 		"requests":       {change: []string{"requests: 4", "requests: 5"}, want: loads},
 		"arrivals":       {change: []string{"requests: 4", "requests: 4\n  arrivals: constant"}, want: loads},
 		"burstiness":     {change: []string{"requests: 4", "requests: 4\n  arrivals: gamma\n  burstiness: 2"}, want: loads},
-		"API":            {change: []string{"requests: 4", "requests: 4\n  api: chat"}, want: []string{"every load", "every warmup"}},
+		"API":            {change: []string{"requests: 4", "requests: 4\n  api: chat"}, want: []string{"every deploy", "every load", "every warmup"}},
 		"end of text":    {change: []string{"requests: 4", "requests: 4\n  ignore_eos: false"}, want: []string{"every load", "every warmup"}},
 		"body":           {change: []string{"requests: 4", "requests: 4\n  body: {top_k: 1}"}, want: []string{"every load", "every warmup"}},
 		"data set":       {files: map[string]string{"prompts.jsonl": `{"prompt": "Name three rivers!"}`}, want: loads},

@@ -2,9 +2,11 @@ package stages
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"hash/crc32"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +18,7 @@ import (
 	"vbp/stages/collect"
 	"vbp/stages/deploy"
 	"vbp/stages/deploy/engine"
+	"vbp/stages/deploy/vllm"
 	"vbp/stages/load"
 	"vbp/stages/load/arrivals"
 	"vbp/stages/load/workload"
@@ -70,7 +73,7 @@ type loadWork struct {
 func (b *builder) loadInput(p specs.Point, r resolved, src *workload.Source) loadInput {
 	w, s := p.Config.Workload, stagesOf(p.Config)
 	return loadInput{
-		Deployment: r.deployment, Programs: programs(r.deployment), Host: b.site.Host, Client: load.Protocol,
+		Deployment: r.deployment, Programs: r.programs, Host: r.host, Client: load.Protocol,
 		Warmup: r.warmup, SideBySide: r.sideBySide,
 		Workload: workloadInput{
 			Dataset: w.Dataset.Name, Digest: src.Digest(), API: w.API, Requests: w.Requests,
@@ -115,11 +118,14 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 
 	e := srv.Endpoint()
 	watch := newLive(rt, w.slo, in.Workload.Requests, schedule)
-	metrics := startMetrics(ctx, rt, e, in.ServerMetrics)
+	metrics, err := startMetrics(ctx, rt, e, in.ServerMetrics)
+	if err != nil {
+		return err
+	}
 	table, err := load.Run(ctx, load.Config{
 		Target: load.Target{URL: e.URL, Model: e.Model, Headers: e.Headers},
 		API:    in.Workload.API, Prompts: prompts, Arrivals: schedule, Timeout: timeout,
-		IgnoreEOS: in.Workload.IgnoreEOS, Body: in.Workload.Body, IDPrefix: rt.Attempt,
+		IgnoreEOS: in.Workload.IgnoreEOS, Body: taggedBody(in, rt.Attempt), IDPrefix: rt.Attempt,
 		Abort: srv.Died(), AbortErr: srv.Err,
 	}, load.NewHTTP(), watch.observe)
 	srv.lastEnd, srv.points = rt.Now(), srv.points+1
@@ -127,6 +133,7 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 	if err != nil {
 		return err
 	}
+	notes = append(notes, load.Notes(table.Meta.Extra)...)
 	// The load ran to its end: whatever comes now, what was measured is kept,
 	// and the record says what was wrong.
 	healthy := srv.Check(ctx)
@@ -157,12 +164,31 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 	return nil
 }
 
+// taggedBody is the body of the workload; to instances that share KV through
+// LMCache it says that this attempt's KV is its own.
+func taggedBody(in loadInput, attempt string) map[string]any {
+	body := in.Workload.Body
+	if _, own := body["kv_transfer_params"]; own || in.Deployment.Engine != "vllm" || in.Deployment.Connector != "lmcache" {
+		return body
+	}
+	body = maps.Clone(body)
+	if body == nil {
+		body = make(map[string]any)
+	}
+	body["kv_transfer_params"] = map[string]any{vllm.CacheTag: fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(attempt)))}
+	return body
+}
+
 // simulatedName begins the versions that simulated engines report.
 var simulatedName, _, _ = strings.Cut(engine.Identity, "/")
 
 // notesKey is where a samples file keeps what is worth saying of its point,
 // one note a line.
 const notesKey = "notes"
+
+// environmentKey is where a samples file keeps what the servers told of
+// themselves, as a JSON object.
+const environmentKey = "environment"
 
 // resetNote begins the note of why prefix caches could not be reset.
 const resetNote = "prefix caches were not reset: "
@@ -173,6 +199,12 @@ var facts = []load.Fact{
 	{Name: "healthy_after", Doc: "1 if every process of the deployment was alive and healthy after the load, else 0"},
 	{Name: "order", Doc: "how many points its deployment had been loaded with, this one counted"},
 	{Name: "engine_late_mean_ms", Doc: "how late a simulated engine handed out the tokens of a step, on average, for the worst instance"},
+	{Name: "nixl_bytes", Doc: "bytes of KV that NIXL moved between instances"},
+	{Name: "nixl_failed", Doc: "NIXL transfers that failed"},
+	{Name: "nixl_expired", Doc: "requests whose KV was not fetched before the prefill instance gave it up"},
+	{Name: "external_hit_tokens", Doc: "prompt tokens whose KV came from another instance or an external cache instead of being computed"},
+	{Name: "prefix_cache_hit_share", Doc: "share of the prompt tokens looked up in the prefix caches that was found there"},
+	{Name: "preemptions", Doc: "requests thrown out of a running batch for want of KV blocks"},
 }
 
 // knownFact reports whether a rule may name a fact.
@@ -193,13 +225,16 @@ func (w loadWork) meta(in loadInput, srv deploy.Running, m sample.Meta) sample.M
 	m.Model, m.Dataset, m.Host = srv.Endpoint().Model, in.Workload.Dataset, in.Host
 	m.Engine = env["engine_version"]
 	m.GPUs, m.Config = in.Deployment.GPUs(), configOf(in.Deployment)
-	if in.Deployment.Endpoint != "" && strings.HasPrefix(env["engine_version"], simulatedName+"/") {
-		m.Config["engine"] = "simulated" // nobody may take it for a measurement
+	if strings.HasPrefix(env["engine_version"], simulatedName+"/") {
+		m.Config["engine"] = "simulated" // whatever it stands in for: nobody may take it for a measurement
 	}
 	if m.Extra == nil {
 		m.Extra = make(map[string]string)
 	}
 	m.Extra["prompt_counting"] = workload.Counting
+	if text, err := json.Marshal(env); err == nil { // a map of strings
+		m.Extra[environmentKey] = string(text)
+	}
 	m.Extra["client"] = in.Client
 	m.Extra["arrivals"] = in.Workload.Arrivals + ", as drawn: not rescaled to the rate" // vLLM's client rescales
 	if m.Facts == nil {
@@ -237,30 +272,6 @@ func cooldown(ctx context.Context, rt *pipeline.Runtime, srv *serving, text stri
 	}
 }
 
-// judge is the verdict on a load point: it is recomputed from the stored facts
-// whenever it is asked for, and never part of a key.
-func judge(rules []*specs.Rule, facts map[string]float64) pipeline.Verdict {
-	if sent := facts["sent"]; sent > 0 && facts["failed"] >= sent {
-		return pipeline.Verdict{Reason: "every request failed"}
-	}
-	values := make(map[string]any, len(facts))
-	for k, v := range facts {
-		if !math.IsNaN(v) {
-			values[k] = v
-		}
-	}
-	for _, r := range rules {
-		ok, err := r.Holds(values)
-		if err != nil {
-			return pipeline.Verdict{Reason: err.Error()}
-		}
-		if !ok {
-			return pipeline.Verdict{Reason: r.Failure(values)}
-		}
-	}
-	return pipeline.Verdict{Usable: true}
-}
-
 // addLoads adds a measurement for every point of the sweep.
 func (b *builder) addLoads(s specs.Stage) error {
 	for i := range b.points {
@@ -281,18 +292,22 @@ func (b *builder) addLoads(s specs.Stage) error {
 		if err != nil {
 			return err
 		}
+		std, err := standardOf(b.rules, configOf(r.deployment), r.expect)
+		if err != nil {
+			return err
+		}
 		stand := b.stands[r.on]
 		n := &pipeline.Node{
 			ID: "load " + pointLabel(p.Axes), Stage: "load", Kind: pipeline.Measurement, Input: in, Needs: []string{stand},
 			Work:   loadWork{source: src, slo: b.exp.SLO, redact: b.exp.Redact}.work,
-			Judge:  func(r pipeline.Record) pipeline.Verdict { return judge(b.rules, r.Facts) },
+			Judge:  func(r pipeline.Record) pipeline.Verdict { return std.judge(r.Facts, r.Environment) },
 			Uses:   map[string]int{"load on " + stand: 1},
 			Expect: time.Duration(float64(w.Requests)/p.QPS*float64(time.Second)) + stagesOf(p.Config).load.Cooldown,
 		}
 		if err := b.addNode(n); err != nil {
 			return err
 		}
-		b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: p.Mode, at: p, gpus: r.deployment.GPUs(), config: configOf(r.deployment)})
+		b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: p.Mode, at: p, gpus: r.deployment.GPUs(), config: configOf(r.deployment), expect: r.expect})
 	}
 	return nil
 }

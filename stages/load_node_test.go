@@ -16,6 +16,7 @@ import (
 	"vbp/pipeline"
 	"vbp/stages/collect"
 	"vbp/stages/deploy"
+	"vbp/stages/load"
 )
 
 func TestJudge(t *testing.T) {
@@ -39,7 +40,7 @@ func TestJudge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v := judge(rules, c.facts); v.Reason != c.reason || v.Usable != (c.reason == "") {
+		if v := (standard{rules: rules}).judge(c.facts, nil); v.Reason != c.reason || v.Usable != (c.reason == "") {
 			t.Errorf("%s: %+v, want %q", name, v, c.reason)
 		}
 	}
@@ -125,7 +126,11 @@ func TestLoad(t *testing.T) {
 	if err := p.work(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := srv.asked(), []string{"reset", "try-0", "try-1", "try-2", "try-3"}; len(got) != 5 || got[0] != want[0] || !slices.Equal(slices.Sorted(slices.Values(got)), want) {
+	want := []string{"reset"}
+	for i := range 4 {
+		want = append(want, load.RequestID("try", i))
+	}
+	if got := srv.asked(); len(got) != 5 || got[0] != want[0] || !slices.Equal(slices.Sorted(slices.Values(got[1:])), slices.Sorted(slices.Values(want[1:]))) {
 		t.Errorf("asked %q, want %q in any order but the first", got, want)
 	}
 	for i, b := range srv.bodies {
@@ -140,7 +145,7 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if table.Len() != 4 || table.Failed() != 0 || table.ID[0] != "try-0" || table.OutputTokens[3] != 3 || table.PromptTokens[3] != 7 {
+	if table.Len() != 4 || table.Failed() != 0 || table.ID[0] != load.RequestID("try", 0) || table.OutputTokens[3] != 3 || table.PromptTokens[3] != 7 {
 		t.Errorf("samples %+v", table)
 	}
 	m := table.Meta
@@ -283,5 +288,34 @@ func TestLoadOfAttachedSimulator(t *testing.T) {
 		if m := table.Meta; m.Config["engine"] != want || m.Engine != version || m.GPUs != 0 {
 			t.Errorf("%s: %+v", version, m)
 		}
+	}
+}
+
+// To instances that share KV through LMCache every attempt's KV is its own:
+// their cache server cannot be emptied between points.
+func TestTaggedBody(t *testing.T) {
+	in := loadInput{Workload: workloadInput{Body: map[string]any{"temperature": 0}}}
+	in.Deployment.Engine, in.Deployment.Connector = "vllm", "lmcache"
+	tag := func(attempt string) any {
+		b := taggedBody(in, attempt)
+		params, _ := b["kv_transfer_params"].(map[string]any)
+		if len(b) != 2 || len(params) != 1 {
+			t.Errorf("body %v", b)
+		}
+		return params["lmcache.tag.vbp"]
+	}
+	if a, b := tag("one"), tag("two"); a == b || a != tag("one") || len(a.(string)) > 8 {
+		t.Errorf("tags %v and %v", a, b)
+	}
+	if len(in.Workload.Body) != 1 {
+		t.Error("the workload's own body was changed")
+	}
+	in.Workload.Body = map[string]any{"kv_transfer_params": "mine"}
+	if b := taggedBody(in, "one"); b["kv_transfer_params"] != "mine" {
+		t.Errorf("the spec's own parameters: %v", b)
+	}
+	in.Workload.Body, in.Deployment.Connector = nil, "nixl"
+	if b := taggedBody(in, "one"); b != nil {
+		t.Errorf("with NIXL: %v", b)
 	}
 }

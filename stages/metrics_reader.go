@@ -9,62 +9,78 @@ import (
 	"vbp/stages/deploy"
 )
 
-// metricsReader reads /metrics of every instance while a point is loaded. A
-// nil one reads nothing.
+// metricsReader reads /metrics of every instance before and after a point is
+// loaded, and meanwhile if an interval is given.
 type metricsReader struct {
 	scraper *collect.Scraper
+	keep    bool // what was read is stored
 	stop    context.CancelFunc
 	done    chan struct{}
 }
 
-// startMetrics begins to read, if the interval is not zero. end must be
-// called.
-func startMetrics(ctx context.Context, rt *pipeline.Runtime, e deploy.Endpoint, interval string) *metricsReader {
+// startMetrics has read once when it returns. end must be called.
+func startMetrics(ctx context.Context, rt *pipeline.Runtime, e deploy.Endpoint, interval string) (*metricsReader, error) {
 	every, err := time.ParseDuration(interval)
-	if err != nil || every <= 0 {
-		return nil
+	if err != nil {
+		return nil, err
 	}
 	var instances []collect.Instance
 	for _, in := range e.Instances {
+		if in.Role == deploy.Cache {
+			continue
+		}
 		instances = append(instances, collect.Instance{Name: in.Name, Role: string(in.Role), URL: in.URL, Headers: e.Headers})
 	}
-	ctx, stop := context.WithCancel(ctx)
-	m := &metricsReader{scraper: collect.NewScraper(instances, every, rt.Now()), stop: stop, done: make(chan struct{})}
+	m := &metricsReader{scraper: collect.NewScraper(instances, every, rt.Now()), keep: every > 0, done: make(chan struct{})}
+	m.scraper.Begin(ctx)
+	ctx, m.stop = context.WithCancel(ctx)
 	go func() {
 		defer close(m.done)
 		m.scraper.Run(ctx)
 	}()
-	return m
+	return m, nil
 }
 
 // end reads once more and stops; it says what could not be read.
 func (m *metricsReader) end() (notes []string) {
-	if m == nil {
-		return nil
-	}
 	m.stop()
 	<-m.done
+	if !m.keep {
+		return nil // nobody asked for them; a rule about a fact that is missing says so
+	}
 	return m.scraper.Warnings()
 }
 
 // write stores what was read, its times counted from start as those of the
 // samples.
 func (m *metricsReader) write(path string, start int64) error {
-	if m == nil {
+	if !m.keep {
 		return nil
 	}
 	m.scraper.Rebase(start)
 	return m.scraper.Write(path)
 }
 
-// facts adds what the servers tell of how well they did their part.
-//
-// engine_late_mean_ms: how late a simulated engine handed out the tokens of a
-// step, on average, for the worst instance: of a machine too busy to simulate
-// at full pace the results say nothing about the engine that is simulated.
+// facts adds what the servers tell of how they did their part: whether KV went
+// where the mode says it goes, what caches and batches did, and how late a
+// simulated engine was, whose results say nothing if this machine was too busy
+// to simulate at full pace. A fact is there if a server has the counter.
 func (m *metricsReader) facts(f map[string]float64) {
-	if m == nil {
-		return
+	for name, counters := range map[string][]string{
+		// A counter's name as vLLM exposes it, and as its documents have it.
+		"nixl_bytes":          {"vllm:nixl_bytes_transferred_sum"},
+		"nixl_failed":         {"vllm:nixl_num_failed_transfers_total", "vllm:nixl_num_failed_transfers"},
+		"nixl_expired":        {"vllm:nixl_num_kv_expired_reqs_total", "vllm:nixl_num_kv_expired_reqs"},
+		"external_hit_tokens": {"vllm:external_prefix_cache_hits_total"},
+		"preemptions":         {"vllm:num_preemptions_total"},
+	} {
+		if n, told := m.grown(counters...); told {
+			f[name] = n
+		}
+	}
+	if queries, _ := m.grown("vllm:prefix_cache_queries_total"); queries > 0 {
+		hits, _ := m.grown("vllm:prefix_cache_hits_total")
+		f["prefix_cache_hit_share"] = hits / queries
 	}
 	sums, steps := m.scraper.Delta(lateness+"_sum"), m.scraper.Delta(lateness+"_count")
 	for instance, n := range steps {
@@ -72,6 +88,17 @@ func (m *metricsReader) facts(f map[string]float64) {
 			f["engine_late_mean_ms"] = max(f["engine_late_mean_ms"], 1000*sums[instance]/n)
 		}
 	}
+}
+
+// grown is by how much a counter grew on all instances together; it may have
+// several names. told is whether any instance has it.
+func (m *metricsReader) grown(names ...string) (sum float64, told bool) {
+	for _, name := range names {
+		for _, n := range m.scraper.Delta(name) {
+			sum, told = sum+n, true
+		}
+	}
+	return sum, told
 }
 
 // lateness is the simulated engine's histogram of its own lateness, seconds.

@@ -19,6 +19,11 @@ type resolved struct {
 	warmup     *warmupInput // nil: none
 	sideBySide bool
 	on         standing
+
+	programs string            // identity of engine and proxy, as far as it can be known
+	host     string            // fingerprint of the hardware
+	uses     int               // GPUs that are leased to it
+	expect   map[string]string // of the mode
 }
 
 // combination is what points that resolve to the same have in common.
@@ -34,19 +39,32 @@ func (b *builder) resolve(p specs.Point) (resolved, error) {
 	if r, ok := b.resolved[c]; ok {
 		return r, nil
 	}
-	r, err := newResolved(p)
+	r, err := b.newResolved(p)
 	b.resolved[c] = r
 	return r, err
 }
 
-func newResolved(p specs.Point) (resolved, error) {
+func (b *builder) newResolved(p specs.Point) (resolved, error) {
 	i := slices.IndexFunc(p.Config.Modes, func(m specs.Mode) bool { return m.Name == p.Mode })
+	m := &p.Config.Modes[i]
 	s := stagesOf(p.Config)
-	var r resolved
-	r.deployment = deploymentOf(p.Config, p.Config.Modes[i])
-	r.deploy = deployInput{r.deployment, s.deploy.ReadyTimeout.String()}
+	r := resolved{deployment: deploymentOf(p.Config, *m), host: b.site.Host, expect: m.Expect}
+	if !p.Config.GPUs.None && !b.site.Elsewhere {
+		r.uses = m.GPUs()
+		if err := b.gpus.check(m); err != nil {
+			return r, err
+		}
+	}
+	if r.uses > 0 {
+		r.host = b.gpus.host(b.site.Host)
+	}
+	var err error
+	if r.programs, err = programs(b.site, r.deployment); err != nil {
+		return r, fmt.Errorf("mode %s: %w", p.Mode, err)
+	}
+	r.deploy = deployInput{r.deployment, s.deploy.ReadyTimeout.String(), p.Config.Workload.API}
 	r.warmup = newWarmupInput(p, r.deployment, s)
-	r.sideBySide = s.load.SideBySide && engines[r.deployment.Engine].sideBySide
+	r.sideBySide = s.load.SideBySide && r.deployment.Endpoint == ""
 	data, err := json.Marshal(struct {
 		Deploy     deployInput
 		Warmup     *warmupInput
@@ -67,11 +85,8 @@ func (b *builder) addDeployments(s specs.Stage) error {
 		if _, ok := b.stands[r.on]; ok {
 			continue
 		}
-		if err := checkDeployable(b.site, r.deployment); err != nil {
-			return fmt.Errorf("mode %s: %w", p.Mode, err)
-		}
 		label := b.deploymentLabel(p)
-		id, err := b.addDeploy(label, r.deploy, r.sideBySide, p.Config)
+		id, err := b.addDeploy(label, r, p.Config)
 		if err != nil {
 			return err
 		}
@@ -79,6 +94,21 @@ func (b *builder) addDeployments(s specs.Stage) error {
 		b.stands[r.on] = id
 		if r.warmup != nil {
 			if b.stands[r.on], err = b.addWarmup(label, id, p.Mode, *r.warmup); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// findAccelerators looks for GPUs if a point can need any.
+func (b *builder) findAccelerators() (err error) {
+	for _, p := range b.points {
+		for i := range p.Config.Modes {
+			if m := &p.Config.Modes[i]; m.Name == p.Mode && m.GPUs() > 0 && !p.Config.GPUs.None && !b.site.Elsewhere {
+				if b.gpus, err = findAccelerators(b.exp.GPUs); err == nil {
+					b.graph.Units = map[string][]string{gpuResource: b.gpus.ids}
+				}
 				return err
 			}
 		}

@@ -134,6 +134,10 @@ func plan(ctx context.Context, g *pipeline.Graph, store *cache.Store, exp *specs
 // earlier run's. Errors about nodes are in the report; an error here is one
 // of the whole.
 func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOptions) (a *Applied, err error) {
+	g, err := Build(exp, site)
+	if err != nil {
+		return nil, &BadPlan{err} // before anything is written
+	}
 	store, err := cache.Open(filepath.Join(site.Results, storeDir))
 	if err != nil {
 		return nil, err
@@ -155,10 +159,6 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 		o.Notice("ended a server that an earlier apply left: " + k)
 	}
 
-	g, err := Build(exp, site)
-	if err != nil {
-		return nil, &BadPlan{err}
-	}
 	p, err := plan(ctx, g, store, exp, site, o.CheckEnvironment)
 	if err != nil {
 		return nil, err

@@ -37,6 +37,10 @@ type Site struct {
 	Now     func() time.Time
 	Local   deploy.Starter // starts processes of this host
 	Attach  deploy.Starter // goes to a server that already runs
+
+	// Elsewhere: nothing is to be run here, so that GPUs and programs that
+	// this machine lacks are no errors.
+	Elsewhere bool
 }
 
 // hostFingerprint describes what of the hardware can change a measurement:

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vbp/pipeline"
+	"vbp/stages/load"
 )
 
 // warmUp runs the warm-up of a spec on srv, and returns what it tells.
@@ -35,7 +36,7 @@ func TestWarmup(t *testing.T) {
 	if err != nil || len(told) > 0 {
 		t.Errorf("it tells %q, %v", told, err)
 	}
-	if got := srv.asked(); !slices.Equal(got, []string{"warmup-try-0"}) {
+	if got := srv.asked(); !slices.Equal(got, []string{load.RequestID("warmup-try", 0)}) {
 		t.Errorf("asked %q: caches are not its business, and it sends what is asked for", got)
 	}
 	if b := srv.bodies[0]; b.Top != 9 || !b.IgnoreEOS || b.Model != "m" || srv.headers[0].Get("X-Token") != "hush" {

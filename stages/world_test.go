@@ -216,7 +216,15 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 			s.unkeyed++
 		}
 		s.mu.Unlock()
-		if s.metrics == nil {
+		switch {
+		case s.metrics != nil:
+		case s.deployment.Connector != "":
+			// KV goes from instance to instance.
+			_, _ = fmt.Fprintf(w, "# TYPE vllm:nixl_bytes_transferred summary\nvllm:nixl_bytes_transferred_sum %d\nvllm:nixl_bytes_transferred_count %d\n"+
+				"# TYPE vllm:nixl_num_failed_transfers_total counter\nvllm:nixl_num_failed_transfers_total 0\n"+
+				"# TYPE vllm:nixl_num_kv_expired_reqs_total counter\nvllm:nixl_num_kv_expired_reqs_total 0\n", n*4096, n)
+			return
+		default:
 			http.NotFound(w, r)
 			return
 		}

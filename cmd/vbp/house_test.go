@@ -31,9 +31,10 @@ var mayImport = map[string][]string{
 	"stages/deploy":        {},
 	"stages/deploy/attach": {"stages/deploy", "stages/deploy/probe"},
 	"stages/deploy/engine": {},
-	"stages/deploy/local":  {"stages/deploy", "stages/deploy/probe"},
+	"stages/deploy/local":  {"stages/deploy", "stages/deploy/probe", "stages/deploy/vllm"},
 	"stages/deploy/probe":  {"stages/deploy"},
 	"stages/deploy/proxy":  {},
+	"stages/deploy/vllm":   {"stages/deploy"},
 	"stages":               {"*"},
 	"cmd/vbp":              {"*"},
 }

@@ -93,8 +93,8 @@ Exit codes: 0 done; 1 nothing usable came out; 2 bad spec, input or plan;
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newApply(), newPlan(), newValidate(), newList(), newShow(), newPlot(), newCompare(),
-		newEngine(), newProxy(), newGuard(), newVersion(),
+		newApply(), newPlan(), newValidate(), newGraph(), newList(), newShow(), newPlot(), newCompare(),
+		newImport(), newExport(), newInit(), newSchema(), newEngine(), newProxy(), newGuard(), newVersion(),
 	)
 	return root
 }

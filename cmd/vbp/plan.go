@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -27,7 +28,8 @@ func newPlan() *cobra.Command {
 
 When a deployment starts for some points, the others of it are reused unless
 the environment that is then observed (engine version, model) differs. A server
-that already runs (endpoint) is asked at once.`,
+that already runs (endpoint) is asked at once. At the end stand the command
+lines and environment of every server that would be started.`,
 		Example: "  vbp plan examples/quickstart.yaml\n  vbp plan examples/quickstart.yaml --set slo.tpot=15ms",
 		Args:    exactly(1, "one spec file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,10 +45,14 @@ that already runs (endpoint) is asked at once.`,
 			if err != nil {
 				return bad(err)
 			}
-			if asJSON {
-				return planJSON(cmd.OutOrStdout(), p)
+			starts, err := stages.Starts(p, site)
+			if err != nil {
+				return bad(err)
 			}
-			return printPlan(cmd.OutOrStdout(), p)
+			if asJSON {
+				return planJSON(cmd.OutOrStdout(), p, starts)
+			}
+			return printPlan(cmd.OutOrStdout(), p, starts)
 		},
 	}
 	f.add(cmd)
@@ -57,7 +63,7 @@ that already runs (endpoint) is asked at once.`,
 
 const uncheckedText = "Measurements are reused without a look at the servers' present environment; --check-environment deploys to look"
 
-func printPlan(w io.Writer, p *pipeline.Plan) error {
+func printPlan(w io.Writer, p *pipeline.Plan, starts []stages.Start) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, d := range p.Decisions {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", d.Action, d.Node.ID, d.Why)
@@ -69,8 +75,27 @@ func printPlan(w io.Writer, p *pipeline.Plan) error {
 	if p.Unchecked() {
 		text += "\n" + uncheckedText
 	}
-	_, err := fmt.Fprintln(w, text)
+	_, err := fmt.Fprintf(w, "%s\n%s", text, startsText(starts))
 	return err
+}
+
+// startsText is every command line of the servers that would be started, to be
+// pasted into a shell.
+func startsText(starts []stages.Start) string {
+	var b strings.Builder
+	for _, s := range starts {
+		if s.Endpoint != "" {
+			continue
+		}
+		fmt.Fprintf(&b, "\n# %s\n", s.Node)
+		for _, p := range s.Processes {
+			fmt.Fprintln(&b, p.Shell())
+		}
+	}
+	if b.Len() > 0 {
+		return "\nServers that would be started (a port that is taken by then is replaced):\n" + b.String()
+	}
+	return ""
 }
 
 // planSummary counts a plan's decisions in one line.
@@ -83,7 +108,24 @@ func planSummary(p *pipeline.Plan) string {
 		n[pipeline.Run], n[pipeline.Pending], n[pipeline.Reuse], n[pipeline.Leave])
 }
 
-func planJSON(w io.Writer, p *pipeline.Plan) error {
+func planJSON(w io.Writer, p *pipeline.Plan, starts []stages.Start) error {
+	type process struct {
+		Name  string   `json:"name"`
+		Role  string   `json:"role"`
+		Env   []string `json:"env"`
+		Argv  []string `json:"argv"`
+		Port  int      `json:"port"`
+		GPUs  []string `json:"gpus"`
+		Shell string   `json:"shell"`
+	}
+	processes := make(map[string][]process)
+	for _, s := range starts {
+		for _, p := range s.Processes {
+			processes[s.Node] = append(processes[s.Node], process{
+				p.Name, string(p.Role), append([]string{}, p.Env...), p.Argv, p.Port, append([]string{}, p.GPUs...), p.Shell(),
+			})
+		}
+	}
 	type row struct {
 		Node        string          `json:"node"`
 		Stage       string          `json:"stage"`
@@ -93,12 +135,14 @@ func planJSON(w io.Writer, p *pipeline.Plan) error {
 		Why         string          `json:"why"`
 		Key         string          `json:"key,omitempty"`
 		Needs       []string        `json:"needs"`
+		Processes   []process       `json:"processes,omitempty"`
 	}
 	rows := make([]row, 0, len(p.Decisions))
 	for _, d := range p.Decisions {
 		rows = append(rows, row{
 			Node: d.Node.ID, Stage: d.Node.Stage, Kind: d.Node.Kind.String(), Action: d.Action,
 			Conditional: d.Conditional, Why: d.Why, Key: string(d.Key), Needs: append([]string{}, d.Node.Needs...),
+			Processes: processes[d.Node.ID],
 		})
 	}
 	enc := json.NewEncoder(w)

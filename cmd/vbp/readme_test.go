@@ -48,7 +48,7 @@ func TestReadmeCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	program := filepath.Dir(vbpProgram(t))
+	standIn(t) // for examples of vLLM
 	shown := make(map[string]string) // command -> what the README shows of its output
 	var last string
 	for _, line := range strings.Split(strings.Join(blocks(readme(t), "sh"), ""), "\n") {
@@ -61,7 +61,6 @@ func TestReadmeCommands(t *testing.T) {
 		}
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", command)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "PATH="+program+string(os.PathListSeparator)+os.Getenv("PATH"))
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", line, err, out)

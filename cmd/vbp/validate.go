@@ -17,7 +17,8 @@ func newValidate() *cobra.Command {
 		Short: "Check a spec and say how much work it declares",
 		Long: `Validate reads the spec with the environment and --set applied, and tells
 every mistake with file:line:col. It also builds the plan's graph, so datasets
-that cannot be read and engines that cannot be deployed are found too.`,
+that cannot be read and engines that cannot be deployed are found too. GPUs and
+programs that this machine lacks are not: vbp plan tells of them.`,
 		Example: "  vbp validate examples/quickstart.yaml\n  vbp validate spec.yaml --resolved",
 		Args:    exactly(1, "one spec file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -33,6 +34,7 @@ that cannot be read and engines that cannot be deployed are found too.`,
 			if err != nil {
 				return err
 			}
+			site.Elsewhere = true
 			g, err := stages.Build(exp, site)
 			if err != nil {
 				return bad(err)

@@ -23,6 +23,7 @@ const (
 	Server  Role = "server"  // prefills and decodes
 	Prefill Role = "prefill" // prefills and hands over
 	Decode  Role = "decode"  // takes over and decodes
+	Cache   Role = "cache"   // keeps KV for the others; speaks no HTTP
 	Proxy   Role = "proxy"   // joins prefill and decode instances
 )
 
@@ -33,8 +34,10 @@ const (
 type Deployment struct {
 	Engine    string            `json:"engine"` // simulated, vllm, command; "" with Endpoint
 	Model     string            `json:"model"`
+	Run       string            `json:"run,omitempty"`    // engine command: the shell command that serves; see Slot.Fill
 	Server    *Pool             `json:"server,omitempty"` // one instance that does both
 	Connector string            `json:"connector,omitempty"`
+	Cache     *CacheServer      `json:"cache,omitempty"`   // that the connector's instances share
 	Prefill   *Pool             `json:"prefill,omitempty"` // with Decode, instead of Server
 	Decode    *Pool             `json:"decode,omitempty"`
 	Port      int               `json:"port,omitempty"`     // of the address that clients use; 0: any free port
@@ -42,38 +45,64 @@ type Deployment struct {
 	Headers   map[string]string `json:"headers,omitempty"`  // sent with every request; secrets still as ${secret:NAME}
 }
 
+// CacheServer keeps KV outside of the instances, as LMCache's does.
+type CacheServer struct {
+	Program string `json:"program,omitempty"` // that is started; "": vbp's own
+	Port    int    `json:"port"`
+}
+
 // Pool is a number of equal instances.
 type Pool struct {
 	Instances            int               `json:"instances"`
 	TensorParallel       int               `json:"tensor_parallel"`
+	Width                int               `json:"width,omitempty"` // accelerators an instance occupies; 0: TensorParallel of them
 	GPUMemoryUtilization float64           `json:"gpu_memory_utilization,omitempty"`
 	Args                 []Arg             `json:"args,omitempty"` // passed to the engine as they are, in order
 	Env                  map[string]string `json:"env,omitempty"`
 }
 
-// Arg is one argument for the engine: --Name Value, or --Name alone when the
-// value is nil or true; false leaves it out; a list or map is passed as JSON.
+// Arg is one argument for the engine: --Name Value, --Name alone when the
+// value is nil or true, --no-Name when it is false; a list or map is passed as
+// JSON.
 type Arg struct {
 	Name  string `json:"name"`
 	Value any    `json:"value"`
 }
 
 // GPUs is the number of accelerators that the deployment occupies: instances
-// x tensor-parallel size, summed over its pools.
+// x what one occupies, summed over its pools.
 func (d *Deployment) GPUs() int {
 	n := 0
-	for _, p := range []*Pool{d.Server, d.Prefill, d.Decode} {
-		if p != nil {
-			n += p.Instances * max(1, p.TensorParallel)
-		}
+	for _, p := range d.Pools() {
+		n += p.Instances * p.GPUs()
 	}
 	return n
+}
+
+// Pools are the pools that d has: one server, or prefill and decode.
+func (d *Deployment) Pools() []*Pool {
+	var pools []*Pool
+	for _, p := range []*Pool{d.Server, d.Prefill, d.Decode} {
+		if p != nil {
+			pools = append(pools, p)
+		}
+	}
+	return pools
+}
+
+// GPUs is how many accelerators an instance occupies: its tensor-parallel size
+// unless Width says otherwise.
+func (p *Pool) GPUs() int {
+	if p.Width != 0 {
+		return p.Width
+	}
+	return max(1, p.TensorParallel)
 }
 
 // Process is one server process as it would be started. Pasting Env and Argv
 // into a shell starts the same.
 type Process struct {
-	Name string // unique within the deployment: "server", "prefill-0", "decode-1", "proxy"
+	Name string // unique within the deployment: "server", "prefill-0", "decode-1", "cache", "proxy"
 	Role Role
 	Argv []string // program first
 	Env  []string // NAME=value, added to the environment of vbp
@@ -97,7 +126,7 @@ type Endpoint struct {
 	URL       string            `json:"url"`   // clients send here; no trailing slash
 	Model     string            `json:"model"` // as the server calls it
 	Headers   map[string]string `json:"headers,omitempty"`
-	Instances []Instance        `json:"instances"` // engines first, then the proxy
+	Instances []Instance        `json:"instances"` // a cache server, then engines, then the proxy
 }
 
 // Running is a deployment that answers. Stop must be called, and may be
@@ -135,9 +164,11 @@ type Options struct {
 	Name         string            // used in file names: "simple"
 	LogDir       string            // one log file a process is written here
 	StateDir     string            // what a later start needs to find orphans is kept here
+	PortSeed     string            // decides which free ports are tried first; equal seeds try the same
 	ReadyTimeout time.Duration     // until all instances are ready; 0: 300 s
 	GPUs         []string          // accelerators leased to this deployment
 	Headers      map[string]string // revealed headers, sent with every request to the deployment
+	API          string            // completions or chat: what the load will use, and so the first request; "": whichever is there
 	Progress     func(string)      // told in words what is being waited for; may be nil
 
 	// Reveal replaces ${secret:NAME} in the values of a pool's Env at the

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"vbp/stages/deploy"
 )
 
 // guardian starts a real guardian of this test.
@@ -68,7 +70,7 @@ func TestGuardianPassesExitStatusOn(t *testing.T) {
 			t.Errorf("%v: exit status %d, want %d", argv, got, want)
 		}
 		if want == 7 {
-			contains(t, strings.Join(tail(g.Log, 0, 9), "\n"), "to the log")
+			contains(t, strings.Join(lastLines(g.Log, 9), "\n"), "to the log")
 		}
 	}
 }
@@ -76,7 +78,7 @@ func TestGuardianPassesExitStatusOn(t *testing.T) {
 func TestGuardianLeavesTerminalSignalsToItsOwner(t *testing.T) {
 	cmd, stdin, reports, g := guardian(t, "sh", "-c", "trap 'echo INT arrives; exit 5' INT; echo ready; while :; do sleep 0.05; done")
 	server := next(t, reports, "started").PID
-	eventually(t, "the server runs", func() bool { return len(tail(g.Log, 0, 9)) == 1 })
+	eventually(t, "the server runs", func() bool { return len(lastLines(g.Log, 9)) == 1 })
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT} {
 		if err := cmd.Process.Signal(s); err != nil {
 			t.Fatal(err)
@@ -100,9 +102,9 @@ func TestGuardianLeavesTerminalSignalsToItsOwner(t *testing.T) {
 // notice of SIGTERM and has a grandchild that left group and session.
 func TestGuardianKillsTreeAtEndOfFile(t *testing.T) {
 	dir := t.TempDir()
-	_, stdin, reports, g := guardian(t, os.Args[0], "engine", "--model", "m", "--host", host, "--port", "0", "--deaf", "--daemon", dir)
+	_, stdin, reports, g := guardian(t, os.Args[0], "engine", "--model", "m", "--host", deploy.Host, "--port", "0", "--deaf", "--daemon", dir)
 	next(t, reports, "started")
-	eventually(t, "a grandchild", func() bool { return strings.Contains(strings.Join(tail(g.Log, 0, 9), " "), "engine: up") })
+	eventually(t, "a grandchild", func() bool { return strings.Contains(strings.Join(lastLines(g.Log, 9), " "), "engine: up") })
 	if files, _ := os.ReadDir(dir); len(files) != 1 {
 		t.Fatalf("grandchildren: %v", files)
 	}

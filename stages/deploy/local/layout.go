@@ -22,17 +22,23 @@ import (
 	"vbp/stages/deploy"
 )
 
-// Layout returns the processes of d, engines first and the proxy last. It is
+// Layout returns the processes of d: a cache server, the engines, the proxy. It is
 // pure: ports that are picked at start are 0 in it, in URLs too. self is the
 // path of vbp, which is simulated engine and proxy. gpus are handed out to
-// instances in order, TensorParallel each; without any, instances are not
-// told what to use.
+// instances in order, as many to each as it occupies; without any, instances
+// are not told what to use.
 func Layout(d deploy.Deployment, self string, gpus []string) ([]deploy.Process, error) {
-	return layout(d, self, gpus, func() int { return 0 })
+	return layout(d, self, gpus, func(int) int { return 0 })
+}
+
+// Preview is Layout with the ports that a Start with Options.PortSeed
+// seed takes as long as they are free.
+func Preview(d deploy.Deployment, self string, gpus []string, seed string) ([]deploy.Process, error) {
+	return layout(d, self, gpus, planned(seed))
 }
 
 // layout is Layout with a source of ports for those that d does not fix.
-func layout(d deploy.Deployment, self string, gpus []string, port func() int) ([]deploy.Process, error) {
+func layout(d deploy.Deployment, self string, gpus []string, ports row) ([]deploy.Process, error) {
 	adapt, ok := engines[d.Engine]
 	if !ok {
 		return nil, fmt.Errorf("engine %q is not known; there is: %s", d.Engine, strings.Join(engineNames(), ", "))
@@ -41,25 +47,29 @@ func layout(d deploy.Deployment, self string, gpus []string, port func() int) ([
 		return nil, err
 	}
 	if need := d.GPUs(); len(gpus) > 0 && len(gpus) < need {
-		return nil, fmt.Errorf("the deployment needs %d GPUs (instances x tensor_parallel) and was given %d: %s",
-			need, len(gpus), strings.Join(gpus, ","))
+		return nil, fmt.Errorf("the deployment needs %d GPUs and was given %d: %s", need, len(gpus), strings.Join(gpus, ","))
 	}
 	clientPort := func() int {
 		if d.Port != 0 {
 			return d.Port
 		}
-		return port()
+		return ports(1)
 	}
 
 	var processes []deploy.Process
+	cachePort := 0
+	if d.Cache != nil {
+		cachePort = d.Cache.Port
+		processes = append(processes, cacheProcess(self, d.Cache))
+	}
 	add := func(role deploy.Role, pool *deploy.Pool, name func(i int) string, port func() int) error {
 		for i := range pool.Instances {
-			s := slot{
-				Self: self, Model: d.Model, Connector: d.Connector,
-				Name: name(i), Role: role, Index: i, Pool: pool, TensorParallel: max(1, pool.TensorParallel), Port: port(),
+			s := deploy.Slot{Self: self, Model: d.Model, Run: d.Run, Connector: d.Connector, Name: name(i), Role: role, Pool: pool, Port: port(), CachePort: cachePort}
+			if d.Connector != "" {
+				s.SidePort = ports(pool.GPUs())
 			}
-			if len(gpus) > 0 {
-				s.GPUs, gpus = gpus[:s.TensorParallel:s.TensorParallel], gpus[s.TensorParallel:]
+			if n := pool.GPUs(); len(gpus) > 0 {
+				s.GPUs, gpus = gpus[:n:n], gpus[n:]
 			}
 			p, err := adapt(s)
 			if err != nil {
@@ -73,13 +83,23 @@ func layout(d deploy.Deployment, self string, gpus []string, port func() int) ([
 		err := add(deploy.Server, d.Server, func(int) string { return "server" }, clientPort)
 		return processes, err
 	}
-	if err := add(deploy.Prefill, d.Prefill, func(i int) string { return "prefill-" + strconv.Itoa(i) }, port); err != nil {
+	one := func() int { return ports(1) }
+	if err := add(deploy.Prefill, d.Prefill, func(i int) string { return "prefill-" + strconv.Itoa(i) }, one); err != nil {
 		return nil, err
 	}
-	if err := add(deploy.Decode, d.Decode, func(i int) string { return "decode-" + strconv.Itoa(i) }, port); err != nil {
+	if err := add(deploy.Decode, d.Decode, func(i int) string { return "decode-" + strconv.Itoa(i) }, one); err != nil {
 		return nil, err
 	}
 	return append(processes, proxyProcess(self, d.Connector, clientPort(), processes)), nil
+}
+
+// cacheProcess is LMCache's server, or vbp's, which speaks its protocol.
+func cacheProcess(self string, c *deploy.CacheServer) deploy.Process {
+	argv := []string{c.Program, deploy.Host, strconv.Itoa(c.Port), "cpu"} // where it keeps KV
+	if c.Program == "" {
+		argv = []string{self, "engine", "lmcache-server", deploy.Host, strconv.Itoa(c.Port)}
+	}
+	return deploy.Process{Name: "cache", Role: deploy.Cache, Argv: argv, Port: c.Port}
 }
 
 // checkShape tells what is impossible about d, whatever its engine.
@@ -118,7 +138,7 @@ func checkShape(d *deploy.Deployment) error {
 
 // proxyProcess is our own prefill/decode proxy in front of engines.
 func proxyProcess(self, connector string, port int, engines []deploy.Process) deploy.Process {
-	argv := []string{self, "proxy", "--host", host, "--port", strconv.Itoa(port), "--connector", connector}
+	argv := []string{self, "proxy", "--host", deploy.Host, "--port", strconv.Itoa(port), "--connector", connector}
 	for _, role := range []deploy.Role{deploy.Prefill, deploy.Decode} {
 		for _, e := range engines {
 			if e.Role == role {
@@ -129,11 +149,7 @@ func proxyProcess(self, connector string, port int, engines []deploy.Process) de
 	return deploy.Process{Name: "proxy", Role: deploy.Proxy, Argv: argv, Port: port}
 }
 
-// host is where every process listens. Servers of a benchmark have no
-// business on the network.
-const host = "127.0.0.1"
-
-func url(port int) string { return "http://" + host + ":" + strconv.Itoa(port) }
+func url(port int) string { return "http://" + deploy.Host + ":" + strconv.Itoa(port) }
 
 func engineNames() []string {
 	names := make([]string, 0, len(engines))

@@ -22,7 +22,7 @@ func TestLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	prefill := strings.Fields("/bin/vbp engine --model Qwen/Qwen3-0.6B --host 127.0.0.1 --port 0 --tensor-parallel-size 2 --gpu-memory-utilization 0.8" +
-		` --preset h100 --flag --on --max-model-len 4096 --share 0.25 --list [1,"a<b"] --map {"k":"v"}`)
+		` --preset h100 --flag --on --no-off --max-model-len 4096 --share 0.25 --list [1,"a<b"] --map {"k":"v"}`)
 	want := []deploy.Process{
 		{Name: "prefill-0", Role: deploy.Prefill, Argv: prefill, Env: []string{"CUDA_VISIBLE_DEVICES=4,5", "A=x y", "B=2"}, GPUs: []string{"4", "5"}},
 		{Name: "prefill-1", Role: deploy.Prefill, Argv: prefill, Env: []string{"CUDA_VISIBLE_DEVICES=6,7", "A=x y", "B=2"}, GPUs: []string{"6", "7"}},
@@ -41,7 +41,7 @@ func TestLayout(t *testing.T) {
 			t.Errorf("process %d:\n got %+v\nwant %+v", i, got[i], want[i])
 		}
 	}
-	if got, want := commandLine(&want[2]), "CUDA_VISIBLE_DEVICES=0 /bin/vbp engine --model Qwen/Qwen3-0.6B --host 127.0.0.1 --port 0 --tensor-parallel-size 1"; got != want {
+	if got, want := want[2].Shell(), "CUDA_VISIBLE_DEVICES=0 /bin/vbp engine --model Qwen/Qwen3-0.6B --host 127.0.0.1 --port 0 --tensor-parallel-size 1"; got != want {
 		t.Errorf("command line %q, want %q", got, want)
 	}
 }
@@ -52,7 +52,7 @@ func TestLayoutRefuses(t *testing.T) {
 		want string
 		d    deploy.Deployment
 	}{
-		{`engine "sglang" is not known; there is: simulated`, deploy.Deployment{Engine: "sglang", Model: "m", Server: one()}},
+		{`engine "sglang" is not known; there is: command, simulated, vllm`, deploy.Deployment{Engine: "sglang", Model: "m", Server: one()}},
 		{"needs a model", deploy.Deployment{Engine: "simulated", Server: one()}},
 		{"not both", deploy.Deployment{Engine: "simulated", Model: "m", Server: one(), Decode: one()}},
 		{"both prefill and decode", deploy.Deployment{Engine: "simulated", Model: "m", Prefill: one()}},
@@ -60,7 +60,7 @@ func TestLayoutRefuses(t *testing.T) {
 		{"at least one of each", deploy.Deployment{Engine: "simulated", Model: "m", Connector: "nixl", Prefill: &deploy.Pool{}, Decode: one()}},
 		{`connector "mooncake" is not known; there is: lmcache, nixl`, deploy.Deployment{Engine: "simulated", Model: "m", Connector: "mooncake", Prefill: one(), Decode: one()}},
 		{"lmcache joins one of each", deploy.Deployment{Engine: "simulated", Model: "m", Connector: "lmcache", Prefill: &deploy.Pool{Instances: 2}, Decode: one()}},
-		{"needs 4 GPUs (instances x tensor_parallel) and was given 1: 0", deploy.Deployment{Engine: "simulated", Model: "m", Server: &deploy.Pool{Instances: 1, TensorParallel: 4}}},
+		{"needs 4 GPUs and was given 1: 0", deploy.Deployment{Engine: "simulated", Model: "m", Server: &deploy.Pool{Instances: 1, TensorParallel: 4}}},
 		{"port 70000", deploy.Deployment{Engine: "simulated", Model: "m", Port: 70000, Server: one()}},
 		{"already runs", deploy.Deployment{Engine: "simulated", Model: "m", Endpoint: "http://x", Server: one()}},
 		{"without leading dashes", deploy.Deployment{Engine: "simulated", Model: "m", Server: &deploy.Pool{Instances: 1, Args: []deploy.Arg{arg("--x", 1)}}}},

@@ -44,6 +44,13 @@ func TestMain(m *testing.M) {
 		os.Exit(RunGuardian(os.Args[2:], os.Stdin, os.Stdout))
 	case "engine":
 		playEngine(os.Args[2:])
+	case "serve": // as vllm is called
+		playEngine(append([]string{"--model", os.Args[2]}, os.Args[3:]...))
+	case deploy.Host: // as lmcache_server is called: HOST PORT cpu
+		l := must1(net.Listen("tcp4", net.JoinHostPort(os.Args[1], os.Args[2])))
+		for {
+			must1(l.Accept()).Close()
+		}
 	case "proxy":
 		playProxy(os.Args[2:])
 	case "daemon":
@@ -65,6 +72,8 @@ func playEngine(args []string) {
 	model, address, port := f.String("model", "", ""), f.String("host", "", ""), f.Int("port", 0, "")
 	f.Int("tensor-parallel-size", 0, "")
 	f.Float64("gpu-memory-utilization", 0, "")
+	f.String("kv-transfer-config", "", "")
+	noHealth := f.Bool("no-health", false, "no /health")
 	version := f.String("version", "1.0", "")
 	exit := f.Int("exit-at-start", -1, "die with this status")
 	neverReady := f.Bool("never-ready", false, "/health stays 503")
@@ -104,8 +113,11 @@ func playEngine(args []string) {
 	var resets atomic.Int64
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
-		if *neverReady {
+		switch {
+		case *neverReady:
 			http.Error(w, "still loading", http.StatusServiceUnavailable)
+		case *noHealth:
+			http.NotFound(w, r)
 		}
 	})
 	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, r *http.Request) {
@@ -201,6 +213,11 @@ func must(err error) {
 	}
 }
 
+func must1[T any](v T, err error) T {
+	must(err)
+	return v
+}
+
 // patience is how long a test waits for what must come, on a busy machine.
 const patience = 30 * time.Second
 
@@ -283,4 +300,10 @@ func get(t *testing.T, method, url string) string {
 	defer resp.Body.Close()
 	b, _ := io.ReadAll(resp.Body)
 	return string(b)
+}
+
+// lastLines are the last n lines of a log.
+func lastLines(log string, n int) []string {
+	lines, _ := tail(log, 0, n)
+	return lines
 }

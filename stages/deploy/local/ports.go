@@ -3,11 +3,13 @@ package local
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"hash/fnv"
 	"net"
 	"strconv"
 	"sync"
 	"syscall"
+
+	"vbp/stages/deploy"
 )
 
 // Picked ports lie below every usual range of ephemeral ports (Linux begins
@@ -26,20 +28,55 @@ var reserved = struct {
 	ports map[int]bool
 }{ports: map[int]bool{}}
 
-// pickPort reserves a port on which nothing listens.
-func pickPort() (int, error) {
+// row is a source of ports: the first of n in a row.
+type row func(n int) int
+
+// planned are the ports, one after the other, at which a deployment called
+// seed looks first. Others look elsewhere, so that two that start at once
+// hardly meet.
+func planned(seed string) row {
+	next := firstPort(seed)
+	return func(n int) int {
+		first := fits(next, n)
+		next = first + n
+		return first
+	}
+}
+
+func firstPort(seed string) int {
+	h := fnv.New32a()
+	h.Write([]byte(seed))
+	return lowestPort + int(h.Sum32()%(highestPort-lowestPort))
+}
+
+// fits is port, or the lowest one if n in a row would go over the highest.
+func fits(port, n int) int {
+	if port+n > highestPort {
+		return lowestPort
+	}
+	return port
+}
+
+// pickPorts reserves the first n ports in a row from port on (and then from
+// the lowest) on which nothing listens, and returns the first of them.
+func pickPorts(port, n int) (int, error) {
 	reserved.Lock()
 	defer reserved.Unlock()
-	span := highestPort - lowestPort
-	first := rand.IntN(span) // apart from other vbp processes that pick now
-	for i := range span {
-		port := lowestPort + (first+i)%span
-		if !reserved.ports[port] && bindable(port) == nil {
-			reserved.ports[port] = true
+	for range highestPort - lowestPort {
+		port = fits(port, n)
+		free := 0
+		for free < n && !reserved.ports[port+free] && bindable(port+free) == nil {
+			free++
+		}
+		if free == n {
+			for i := range n {
+				reserved.ports[port+i] = true
+			}
 			return port, nil
 		}
+		port += free + 1
 	}
-	return 0, fmt.Errorf("no free port between %d and %d", lowestPort, highestPort)
+	return 0, fmt.Errorf("no %d free ports in a row between %d and %d", n, lowestPort, highestPort)
 }
 
 // claimPort reserves the fixed port, or says who has it.
@@ -63,7 +100,7 @@ func claimPort(port int) error {
 	return nil
 }
 
-// releasePorts gives back what pickPort and claimPort reserved.
+// releasePorts gives back what pickPorts and claimPort reserved.
 func releasePorts(ports []int) {
 	reserved.Lock()
 	defer reserved.Unlock()
@@ -74,7 +111,7 @@ func releasePorts(ports []int) {
 
 // bindable tries whether port can be listened on.
 func bindable(port int) error {
-	l, err := net.Listen("tcp4", net.JoinHostPort(host, strconv.Itoa(port)))
+	l, err := net.Listen("tcp4", net.JoinHostPort(deploy.Host, strconv.Itoa(port)))
 	if err != nil {
 		return err
 	}

@@ -174,14 +174,19 @@ func (m *process) kill() { _ = m.cmd.Process.Kill() }
 
 // fault is an error about m, with its last log lines.
 func (m *process) fault(what string) *ProcessError {
-	return &ProcessError{Process: m.Process, What: what, Log: m.log, Tail: tail(m.log, m.offset, tailLines)}
+	last, cause := tail(m.log, m.offset, tailLines)
+	return &ProcessError{Process: m.Process, What: what, Log: m.log, Cause: cause, Tail: last}
 }
 
 // instance is m as load and records know it.
 func (m *process) instance() deploy.Instance {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	at := url(m.Port)
+	if m.Role == deploy.Cache {
+		at = "lm" + strings.TrimPrefix(at, "http")
+	}
 	return deploy.Instance{
-		Name: m.Name, Role: m.Role, URL: url(m.Port), GPUs: m.GPUs, Log: m.log, PID: m.pid, Argv: m.Argv,
+		Name: m.Name, Role: m.Role, URL: at, GPUs: m.GPUs, Log: m.log, PID: m.pid, Argv: m.Argv,
 	}
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -38,12 +41,26 @@ var _ deploy.Running = (*running)(nil)
 // front is the process that clients talk to.
 func (r *running) front() *process { return r.processes[len(r.processes)-1] }
 
-// engines are the processes but the proxy.
+// engines are the processes that serve the model.
 func (r *running) engines() []*process {
-	if n := len(r.processes); r.processes[n-1].Role == deploy.Proxy {
-		return r.processes[:n-1]
+	return slices.DeleteFunc(slices.Clone(r.processes), func(m *process) bool { return m.Role == deploy.Proxy || m.Role == deploy.Cache })
+}
+
+// up asks whether m is ready: its /health, or, of one that speaks no HTTP,
+// whether it listens. A server without /health shows in its first completion
+// whether it is ready.
+func (r *running) up(ctx context.Context, m *process) error {
+	if m.Role == deploy.Cache {
+		c, err := (&net.Dialer{Timeout: r.timeout}).DialContext(ctx, "tcp4", net.JoinHostPort(deploy.Host, strconv.Itoa(m.Port)))
+		if err != nil {
+			return err
+		}
+		return c.Close()
 	}
-	return r.processes
+	if err := r.ask(ctx, url(m.Port), (*probe.Server).Health); err != nil && !probe.Missing(err) {
+		return err
+	}
+	return nil
 }
 
 func (r *running) Endpoint() deploy.Endpoint { return r.endpoint }
@@ -96,7 +113,7 @@ func (r *running) Check(ctx context.Context) error {
 		if err := r.Err(); err != nil {
 			return err
 		}
-		err := r.ask(ctx, url(m.Port), (*probe.Server).Health)
+		err := r.up(ctx, m)
 		switch {
 		case err == nil:
 			continue
@@ -167,21 +184,13 @@ func (r *running) describe(ctx context.Context, d deploy.Deployment) error {
 	engines := r.engines()
 	facts := make([]map[string]string, len(engines))
 	for i, m := range engines {
-		var version string
-		err := r.ask(ctx, url(m.Port), func(s *probe.Server, ctx context.Context) (err error) {
-			version, err = s.Version(ctx)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.Name, err)
-		}
 		its, err := model(url(m.Port), served.ID)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}
-		facts[i] = map[string]string{"engine_version": version, "model": its.ID, "model_root": its.Root}
-		if its.MaxModelLen != 0 {
-			facts[i]["max_model_len"] = strconv.FormatInt(its.MaxModelLen, 10)
+		server := probe.Server{URL: url(m.Port), Headers: r.headers, HTTP: r.http}
+		if facts[i], err = server.Environment(ctx, its); err != nil {
+			return fmt.Errorf("%s: %w", m.Name, err)
 		}
 	}
 	r.environment = merge(engines, facts)
@@ -193,7 +202,11 @@ func (r *running) describe(ctx context.Context, d deploy.Deployment) error {
 // on which they do not stands for each instance, as "engine_version.decode-1".
 func merge(engines []*process, facts []map[string]string) map[string]string {
 	merged := map[string]string{}
-	for _, key := range []string{"engine_version", "model", "model_root", "max_model_len"} {
+	all := map[string]string{}
+	for _, f := range facts {
+		maps.Copy(all, f)
+	}
+	for key := range all {
 		agree := true
 		for _, f := range facts {
 			agree = agree && f[key] == facts[0][key]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,10 +16,11 @@ import (
 )
 
 const (
-	readyTimeout = 300 * time.Second // if Options do not say: a large model is loaded in it
-	stopGrace    = 5 * time.Second   // between SIGTERM and SIGKILL, if nobody is in a hurry
-	probeTimeout = 5 * time.Second   // of one /health, /version or /v1/models
-	starts       = 3                 // tries, if a picked port was taken by somebody else in between
+	readyTimeout  = 300 * time.Second // if Options do not say: a large model is loaded in it
+	stopGrace     = 5 * time.Second   // between SIGTERM and SIGKILL, if nobody is in a hurry
+	probeTimeout  = 5 * time.Second   // of one /health, /version or /v1/models
+	firstMeetings = 3                 // more tries of the first completion behind a proxy
+	starts        = 3                 // tries, if a picked port was taken by somebody else in between
 )
 
 // Starter starts deployments as processes of this host.
@@ -68,22 +70,24 @@ func (s *Starter) Start(ctx context.Context, d deploy.Deployment, o deploy.Optio
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
+	first := firstPort(o.PortSeed)
 	for try := 1; ; try++ {
-		r, err := s.start(ctx, d, o)
+		r, err := s.start(ctx, d, o, first)
 		if err == nil {
 			return r, nil
 		}
 		fault, ok := errors.AsType[*ProcessError](err)
-		if !ok || !fault.addressInUse() || fault.Process.Port == d.Port || try == starts {
+		if !ok || !fault.addressInUse() || fault.Process.Port == d.Port || fault.Process.Role == deploy.Cache || try == starts {
 			return nil, err
 		}
 		o.Progress(fmt.Sprintf("port %d was taken while %s started; starting again with other ports", fault.Process.Port, fault.Process.Name))
+		first = lowestPort + rand.IntN(highestPort-lowestPort) // away from whoever picks at the same places
 	}
 }
 
-// start is one try of Start.
-func (s *Starter) start(ctx context.Context, d deploy.Deployment, o deploy.Options) (_ *running, err error) {
-	processes, ports, err := s.place(d, o)
+// start is one try of Start, with ports from first on.
+func (s *Starter) start(ctx context.Context, d deploy.Deployment, o deploy.Options, first int) (_ *running, err error) {
+	processes, ports, err := s.place(d, o, first)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +135,7 @@ func (s *Starter) start(ctx context.Context, d deploy.Deployment, o deploy.Optio
 	if err := r.describe(ctx, d); err != nil {
 		return nil, startError(ctx, r.front(), o.ReadyTimeout, err)
 	}
-	if err := r.firstCompletion(ctx, o.ReadyTimeout); err != nil {
+	if err := r.firstCompletion(ctx, o.API, o.ReadyTimeout); err != nil {
 		return nil, err
 	}
 	if !r.declareReady() {
@@ -140,9 +144,9 @@ func (s *Starter) start(ctx context.Context, d deploy.Deployment, o deploy.Optio
 	return r, nil
 }
 
-// place lays out d on free ports, which are reserved until the deployment is
-// stopped.
-func (s *Starter) place(d deploy.Deployment, o deploy.Options) (_ []deploy.Process, ports []int, err error) {
+// place lays out d on free ports from next on, which are reserved until the
+// deployment is stopped.
+func (s *Starter) place(d deploy.Deployment, o deploy.Options, next int) (_ []deploy.Process, ports []int, err error) {
 	if _, err := Layout(d, s.self, o.GPUs); err != nil {
 		return nil, nil, err // before any port is looked at
 	}
@@ -157,14 +161,23 @@ func (s *Starter) place(d deploy.Deployment, o deploy.Options) (_ []deploy.Proce
 		}
 		ports = append(ports, d.Port)
 	}
+	if d.Cache != nil {
+		if err := claimPort(d.Cache.Port); err != nil {
+			return nil, ports, fmt.Errorf("cache server: %w", err)
+		}
+		ports = append(ports, d.Cache.Port)
+	}
 	var failed error
-	processes, err := layout(d, s.self, o.GPUs, func() int {
-		port, err := pickPort()
+	processes, err := layout(d, s.self, o.GPUs, func(n int) int {
+		port, err := pickPorts(next, n)
 		if err != nil {
 			failed = err
 			return 0
 		}
-		ports = append(ports, port)
+		for i := range n {
+			ports = append(ports, port+i)
+		}
+		next = port + n
 		return port
 	})
 	if err = errors.Join(err, failed); err != nil {
@@ -179,7 +192,8 @@ func (s *Starter) place(d deploy.Deployment, o deploy.Options) (_ []deploy.Proce
 	return processes, ports, nil
 }
 
-// waitHealthy polls /health of m until it answers.
+// waitHealthy polls /health of m until it answers with anything but that it is
+// not ready.
 func (r *running) waitHealthy(ctx context.Context, m *process, limit time.Duration) error {
 	select {
 	case <-m.up: // from here on its pid is known
@@ -188,7 +202,7 @@ func (r *running) waitHealthy(ctx context.Context, m *process, limit time.Durati
 	}
 	var last error // before the question that the end of ctx cut off
 	for delay := 20 * time.Millisecond; ; delay = min(delay*3/2, 500*time.Millisecond) {
-		err := r.ask(ctx, url(m.Port), (*probe.Server).Health)
+		err := r.up(ctx, m)
 		if err == nil {
 			return nil
 		}
@@ -203,17 +217,28 @@ func (r *running) waitHealthy(ctx context.Context, m *process, limit time.Durati
 
 // firstCompletion sends a real request to the address for clients. A server
 // that is healthy but still refuses is asked again; one that answers with any
-// other error is broken.
-func (r *running) firstCompletion(ctx context.Context, limit time.Duration) error {
+// other error is broken. Behind a proxy, where the first request also makes
+// instances meet, which has time limits of its own, errors of the servers are
+// asked about some more times.
+func (r *running) firstCompletion(ctx context.Context, api string, limit time.Duration) error {
 	front := r.front()
 	server := probe.Server{URL: r.endpoint.URL, Headers: r.headers, HTTP: r.http}
+	more := 0
+	if front.Role == deploy.Proxy {
+		more = firstMeetings
+	}
 	var last error // as in waitHealthy
 	for delay := 20 * time.Millisecond; ; delay = min(delay*3/2, 500*time.Millisecond) {
-		err := server.Complete(ctx, r.endpoint.Model)
+		err := server.CompleteWith(ctx, api, r.endpoint.Model)
 		if err == nil {
 			return nil
 		}
-		if status := probe.Status(err); status != 0 && status != http.StatusServiceUnavailable {
+		status := probe.Status(err)
+		if status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable && more > 0 {
+			more--
+			status = 0
+		}
+		if status != 0 && status != http.StatusServiceUnavailable {
 			return front.fault(fmt.Sprintf("is ready but fails its first request: %v", err))
 		}
 		if last == nil || ctx.Err() == nil {

@@ -135,7 +135,7 @@ func TestStartAgainOnOtherPorts(t *testing.T) {
 		t.Fatal("the first start met no clash")
 	}
 	m := r.processes[0]
-	contains(t, strings.Join(tail(m.log, 0, 99), "\n"), "Address already in use")
+	contains(t, strings.Join(lastLines(m.log, 99), "\n"), "Address already in use")
 	if text := m.fault("").Error(); strings.Contains(text, "Address already in use") {
 		t.Errorf("log lines of the earlier start are shown:\n%s", text)
 	}

@@ -1,0 +1,146 @@
+package stages
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"vbp/specs"
+)
+
+// gpuResource is the accelerators of this host, by index or UUID.
+const gpuResource = "gpu"
+
+// accelerators are the GPUs that an experiment may use.
+type accelerators struct {
+	ids    []string // indices or UUIDs, as CUDA_VISIBLE_DEVICES takes them
+	source string   // who said so, for errors
+	kinds  []string // what they are, each kind once; empty if nobody can tell
+}
+
+// smiTimeout bounds nvidia-smi, which takes seconds on a host whose driver
+// sleeps.
+const smiTimeout = 30 * time.Second
+
+// findAccelerators lists what the spec's gpus stand for: a count or a list as
+// it is; auto is VBP_GPUS (a count or a list), else CUDA_VISIBLE_DEVICES, else
+// what nvidia-smi lists.
+func findAccelerators(g specs.GPUs) (accelerators, error) {
+	a := accelerators{source: "gpus"}
+	listed, smiErr := nvidiaSMI()
+	visible, isVisible := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+	switch {
+	case g.None:
+		return a, nil
+	case g.List != nil:
+		a.ids = g.List
+	case !g.Auto:
+		a.ids = counted(g.Count, visible, isVisible)
+	case os.Getenv("VBP_GPUS") != "" && os.Getenv("VBP_GPUS") != "auto":
+		text := os.Getenv("VBP_GPUS")
+		a.source = "VBP_GPUS=" + text
+		if n, err := strconv.Atoi(text); err == nil && n >= 0 {
+			a.ids = counted(n, visible, isVisible)
+			break
+		}
+		if a.ids = splitIDs(text); len(a.ids) == 0 {
+			return a, fmt.Errorf("VBP_GPUS=%s is neither a count nor a list such as 0,1", text)
+		}
+	case isVisible:
+		a.source, a.ids = "CUDA_VISIBLE_DEVICES="+visible, splitIDs(visible)
+	case smiErr == nil:
+		a.source = "nvidia-smi"
+		for _, d := range listed {
+			a.ids = append(a.ids, d.index)
+		}
+	default:
+		a.source = "this host: CUDA_VISIBLE_DEVICES is not set, and " + smiErr.Error()
+	}
+	for _, id := range a.ids {
+		for _, d := range listed {
+			if (d.index == id || strings.HasPrefix(d.uuid, id)) && !slices.Contains(a.kinds, d.kind) {
+				a.kinds = append(a.kinds, d.kind)
+			}
+		}
+	}
+	return a, nil
+}
+
+// counted are the first n of those that are visible to this process, or of
+// all.
+func counted(n int, visible string, isVisible bool) []string {
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = strconv.Itoa(i)
+	}
+	if its := splitIDs(visible); isVisible && len(its) >= n {
+		return its[:n]
+	}
+	return ids
+}
+
+// splitIDs splits a list as CUDA_VISIBLE_DEVICES has it: what comes after an
+// entry that is no device does not count, as CUDA has it with -1.
+func splitIDs(text string) []string {
+	var ids []string
+	for _, id := range strings.Split(text, ",") {
+		id = strings.TrimSpace(id)
+		if id == "" || strings.HasPrefix(id, "-") || slices.Contains(ids, id) {
+			break
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// device is a GPU as nvidia-smi tells of it.
+type device struct{ index, uuid, kind string }
+
+// nvidiaSMI lists the NVIDIA GPUs of this host.
+func nvidiaSMI() ([]device, error) {
+	path, err := exec.LookPath("nvidia-smi")
+	if err != nil {
+		return nil, errors.New("there is no nvidia-smi")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), smiTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, path, "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits").Output()
+	if err != nil {
+		return nil, fmt.Errorf("nvidia-smi failed: %w", err)
+	}
+	r := csv.NewReader(strings.NewReader(string(out)))
+	r.TrimLeadingSpace, r.FieldsPerRecord = true, 4
+	rows, err := r.ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("nvidia-smi's answer cannot be read: %w", err)
+	}
+	devices := make([]device, len(rows))
+	for i, row := range rows {
+		devices[i] = device{strings.TrimSpace(row[0]), strings.TrimSpace(row[1]), strings.TrimSpace(row[2]) + " " + strings.TrimSpace(row[3]) + " MiB"}
+	}
+	return devices, nil
+}
+
+// host is the fingerprint of the hardware under a deployment that needs GPUs.
+func (a accelerators) host(machine string) string {
+	if len(a.kinds) == 0 {
+		return machine
+	}
+	return machine + ", " + strings.Join(a.kinds, " and ")
+}
+
+// check refuses a mode that can never fit.
+func (a accelerators) check(m *specs.Mode) error {
+	if need := m.GPUs(); need > len(a.ids) {
+		return fmt.Errorf("mode %s needs %s and there are %d (%s); VBP_GPUS=N or gpus: in the spec says otherwise, gpus: none that engines run without",
+			m.Name, m.NeedsGPUs(), len(a.ids), a.source)
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package stages
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"vbp/specs"
+)
+
+// smi puts an nvidia-smi on PATH that answers as the real one does to the one
+// question that is asked of it; with "", there is none.
+func smi(t *testing.T, answer string) {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("PATH", dir+string(filepath.ListSeparator)+"/bin")
+	if answer == "" {
+		return
+	}
+	script := "#!/bin/sh\n" + `[ "$*" = "--query-gpu=index,uuid,name,memory.total --format=csv,noheader,nounits" ] || exit 2` + "\n" + answer
+	if err := os.WriteFile(filepath.Join(dir, "nvidia-smi"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const twoH100 = `echo "0, GPU-aaaa-1, NVIDIA H100 80GB HBM3, 81559"; echo "1, GPU-bbbb-2, NVIDIA H100 80GB HBM3, 81559"`
+
+func TestFindAccelerators(t *testing.T) {
+	unset := "unset"
+	for _, c := range []struct {
+		name, smi, visible, vbp string
+		gpus                    specs.GPUs
+		ids, source, kinds      string
+	}{
+		{"nvidia-smi", twoH100, unset, "", specs.GPUs{Auto: true}, "0 1", "nvidia-smi", "NVIDIA H100 80GB HBM3 81559 MiB"},
+		{"CUDA_VISIBLE_DEVICES", twoH100, "1", "", specs.GPUs{Auto: true}, "1", "CUDA_VISIBLE_DEVICES=1", "NVIDIA H100 80GB HBM3 81559 MiB"},
+		{"its UUIDs, short as CUDA takes them", twoH100, "GPU-bb,GPU-aaaa-1", "", specs.GPUs{Auto: true}, "GPU-bb GPU-aaaa-1", "CUDA_VISIBLE_DEVICES=GPU-bb,GPU-aaaa-1", "NVIDIA H100 80GB HBM3 81559 MiB"},
+		{"hidden ones", twoH100, "0,-1,1", "", specs.GPUs{Auto: true}, "0", "CUDA_VISIBLE_DEVICES=0,-1,1", "NVIDIA H100 80GB HBM3 81559 MiB"},
+		{"none visible", twoH100, "", "", specs.GPUs{Auto: true}, "", "CUDA_VISIBLE_DEVICES=", ""},
+		{"VBP_GPUS over it", "", "5", "3", specs.GPUs{Auto: true}, "0 1 2", "VBP_GPUS=3", ""},
+		{"VBP_GPUS takes what is visible", "", "5,6,7", "2", specs.GPUs{Auto: true}, "5 6", "VBP_GPUS=2", ""},
+		{"a list in VBP_GPUS", "", unset, "2,4", specs.GPUs{Auto: true}, "2 4", "VBP_GPUS=2,4", ""},
+		{"the spec's count", twoH100, unset, "7", specs.GPUs{Count: 1}, "0", "gpus", "NVIDIA H100 80GB HBM3 81559 MiB"},
+		{"the spec's list", twoH100, unset, "7", specs.GPUs{List: []string{"1", "9"}}, "1 9", "gpus", "NVIDIA H100 80GB HBM3 81559 MiB"},
+		{"none", twoH100, unset, "", specs.GPUs{None: true}, "", "gpus", ""},
+		{"nobody knows", "", unset, "", specs.GPUs{Auto: true}, "", "this host: CUDA_VISIBLE_DEVICES is not set, and there is no nvidia-smi", ""},
+		{"a broken driver", "exit 9", unset, "", specs.GPUs{Auto: true}, "", "this host: CUDA_VISIBLE_DEVICES is not set, and nvidia-smi failed: exit status 9", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			smi(t, c.smi)
+			t.Setenv("CUDA_VISIBLE_DEVICES", c.visible)
+			if c.visible == unset {
+				os.Unsetenv("CUDA_VISIBLE_DEVICES")
+			}
+			t.Setenv("VBP_GPUS", c.vbp)
+			a, err := findAccelerators(c.gpus)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(a.ids, strings.Fields(c.ids)) || a.source != c.source || strings.Join(a.kinds, ", ") != c.kinds {
+				t.Errorf("got %q by %q of kinds %q", a.ids, a.source, a.kinds)
+			}
+		})
+	}
+	smi(t, "")
+	t.Setenv("VBP_GPUS", "-3")
+	if _, err := findAccelerators(specs.GPUs{Auto: true}); err == nil || !strings.Contains(err.Error(), "VBP_GPUS=-3 is neither a count nor a list") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Which GPU it was does not tell measurements apart; what it was does.
+func TestHostNamesKindsOfGPUs(t *testing.T) {
+	smi(t, twoH100)
+	first, _ := findAccelerators(specs.GPUs{List: []string{"0"}})
+	second, _ := findAccelerators(specs.GPUs{List: []string{"1"}})
+	if a, b := first.host("cpu"), second.host("cpu"); a != b || a != "cpu, NVIDIA H100 80GB HBM3 81559 MiB" {
+		t.Errorf("%q and %q", a, b)
+	}
+}

@@ -1,0 +1,51 @@
+package stages
+
+import (
+	"strings"
+
+	"vbp/pipeline"
+	"vbp/stages/deploy"
+	"vbp/stages/deploy/local"
+)
+
+// Start is a deployment that a plan would bring up.
+type Start struct {
+	Node      string           // of the graph
+	Endpoint  string           // a server that already runs; nothing is started
+	Processes []deploy.Process // in the order in which they start
+}
+
+// Starts lists the deployments that p brings up, with every process as it
+// would be started now: free ports are taken from the same places, and GPUs in
+// the same order, so that what differs is only what others took meanwhile.
+func Starts(p *pipeline.Plan, site *Site) ([]Start, error) {
+	var starts []Start
+	ids := p.Graph.Units[gpuResource]
+	next := 0 // of ids, among deployments that are up at the same time
+	for _, d := range p.Decisions {
+		n := d.Node
+		if n.Kind != pipeline.Service || d.Action == pipeline.Leave {
+			continue
+		}
+		var in deployInput
+		if err := n.Input.Decode(&in); err != nil {
+			return nil, err
+		}
+		s := Start{Node: n.ID, Endpoint: in.Deployment.Endpoint}
+		if s.Endpoint == "" {
+			need := n.Uses[gpuResource]
+			if n.Uses[hostResource] == hostUnits || next+need > len(ids) {
+				next = 0 // it waits until the others have given theirs back
+			}
+			label := strings.TrimPrefix(n.ID, deployPrefix)
+			var err error
+			s.Processes, err = local.Preview(in.Deployment, site.Self, ids[next:next+need], portSeed(site, fileName(label)))
+			next += need
+			if err != nil {
+				return nil, err
+			}
+		}
+		starts = append(starts, s)
+	}
+	return starts, nil
+}

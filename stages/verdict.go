@@ -1,0 +1,102 @@
+package stages
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"vbp/pipeline"
+	"vbp/specs"
+)
+
+// standard is what a point must meet to be used. It is applied to what is
+// stored of the point, whenever it is asked for, and never part of a
+// measurement's key.
+type standard struct {
+	rules  []*specs.Rule     // of the spec, and of the point's connector
+	expect map[string]string // what the servers had to tell of themselves
+}
+
+// treatment are rules that hold for every point of a deployment with a
+// connector: that the KV did go from prefill to decode instances. Else the
+// point measures something else than its mode says. A rule of the spec about
+// the same fact takes the place of one of these.
+var treatment = map[string][]string{
+	"nixl":    {"nixl_bytes > 0", "nixl_failed == 0", "nixl_expired == 0"},
+	"lmcache": {"external_hit_tokens > 0"},
+}
+
+// standardOf is the standard for a point whose configuration (see configOf)
+// is config.
+func standardOf(rules []*specs.Rule, config, expect map[string]string) (standard, error) {
+	s := standard{rules: slices.Clone(rules), expect: expect}
+	if config["num_prefill_instances"] == "" {
+		return s, nil
+	}
+	for _, src := range treatment[config["deployment_mode"]] {
+		r, err := specs.CompileRule(src)
+		if err != nil {
+			return s, err
+		}
+		about := func(own *specs.Rule) bool { return slices.Contains(own.Names(), r.Names()[0]) }
+		if !slices.ContainsFunc(rules, about) {
+			s.rules = append(s.rules, r)
+		}
+	}
+	return s, nil
+}
+
+// judge is the verdict on a point with these facts, measured in this
+// environment.
+func (s standard) judge(facts map[string]float64, environment map[string]string) pipeline.Verdict {
+	if sent := facts["sent"]; sent > 0 && facts["failed"] >= sent {
+		return pipeline.Verdict{Reason: "every request failed"}
+	}
+	if why := unmet(s.expect, environment); why != "" {
+		return pipeline.Verdict{Reason: why}
+	}
+	values := make(map[string]any, len(facts))
+	for k, v := range facts {
+		if !math.IsNaN(v) {
+			values[k] = v
+		}
+	}
+	for _, r := range s.rules {
+		ok, err := r.Holds(values)
+		if err != nil {
+			return pipeline.Verdict{Reason: err.Error()}
+		}
+		if !ok {
+			return pipeline.Verdict{Reason: r.Failure(values)}
+		}
+	}
+	return pipeline.Verdict{Usable: true}
+}
+
+// unmet says what an environment has not of what is expected of it; "" if it
+// has all. A value on which instances do not agree is met only if all have it.
+func unmet(expect, environment map[string]string) string {
+	for _, name := range slices.Sorted(maps.Keys(expect)) {
+		want := expect[name]
+		if got, told := environment[name]; told {
+			if got != want {
+				return fmt.Sprintf("expect %s: %s, but the servers have %s", name, want, got)
+			}
+			continue
+		}
+		var each []string
+		for _, k := range slices.Sorted(maps.Keys(environment)) {
+			if strings.HasPrefix(k, name+".") {
+				each = append(each, k+" "+environment[k])
+			}
+		}
+		if len(each) > 0 {
+			return fmt.Sprintf("expect %s: %s, but the servers differ: %s", name, want, strings.Join(each, ", "))
+		}
+		return fmt.Sprintf("expect %s: %s, but the servers do not tell it (they tell %s)", name, want,
+			strings.Join(slices.Sorted(maps.Keys(environment)), ", "))
+	}
+	return ""
+}

@@ -1,0 +1,79 @@
+package stages
+
+import (
+	"strings"
+	"testing"
+)
+
+// A point of a mode that hands KV over is only used if KV was handed over.
+func TestTreatmentIsProven(t *testing.T) {
+	nixl := map[string]string{"deployment_mode": "nixl", "num_prefill_instances": "1"}
+	lmcache := map[string]string{"deployment_mode": "lmcache", "num_prefill_instances": "1"}
+	good := map[string]float64{"nixl_bytes": 1e6, "nixl_failed": 0, "nixl_expired": 0}
+	with := func(name string, v float64) map[string]float64 {
+		f := map[string]float64{name: v}
+		for k, v := range good {
+			if k != name {
+				f[k] = v
+			}
+		}
+		return f
+	}
+	for _, c := range []struct {
+		name   string
+		config map[string]string
+		facts  map[string]float64
+		valid  []string
+		reason string // "": usable
+	}{
+		{"all went as it should", nixl, good, nil, ""},
+		{"nothing was moved", nixl, with("nixl_bytes", 0), nil, "nixl_bytes > 0"},
+		{"a transfer failed", nixl, with("nixl_failed", 1), nil, "nixl_failed == 0"},
+		{"KV expired", nixl, with("nixl_expired", 2), nil, "nixl_expired == 0"},
+		{"the servers tell nothing", nixl, map[string]float64{"sent": 3}, nil, "the fact nixl_bytes is missing"},
+		{"the spec's own rule about it", nixl, with("nixl_failed", 1), []string{"nixl_failed <= 1"}, ""},
+		{"only that one is replaced", nixl, with("nixl_bytes", 0), []string{"nixl_failed <= 1"}, "nixl_bytes > 0"},
+		{"one instance moves nothing", map[string]string{"deployment_mode": "simple"}, nil, nil, ""},
+		{"a mode that was called nixl", map[string]string{"deployment_mode": "nixl"}, nil, nil, ""},
+		{"LMCache delivered", lmcache, map[string]float64{"external_hit_tokens": 7}, nil, ""},
+		{"LMCache did not", lmcache, map[string]float64{"external_hit_tokens": 0}, nil, "external_hit_tokens > 0"},
+	} {
+		rules, err := compileRules(c.valid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := standardOf(rules, c.config, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := s.judge(c.facts, nil)
+		if v.Usable != (c.reason == "") || !strings.Contains(v.Reason, c.reason) {
+			t.Errorf("%s: usable %v, %q; want %q", c.name, v.Usable, v.Reason, c.reason)
+		}
+	}
+}
+
+func TestExpect(t *testing.T) {
+	for _, c := range []struct{ name, expect, environment, want string }{
+		{"nothing", "", "a=1", ""},
+		{"met", "kv_connector=NixlConnector", "kv_connector=NixlConnector model=m", ""},
+		{"another", "kv_connector=NixlConnector", "kv_connector=none", "expect kv_connector: NixlConnector, but the servers have none"},
+		{"not told", "kv_connector=NixlConnector", "model=m engine=vllm", "expect kv_connector: NixlConnector, but the servers do not tell it (they tell engine, model)"},
+		{"instances differ", "dtype=bfloat16", "dtype.decode-0=bfloat16 dtype.prefill-0=float16", "expect dtype: bfloat16, but the servers differ: dtype.decode-0 bfloat16, dtype.prefill-0 float16"},
+		{"of one instance", "kv_role.prefill-0=kv_producer", "kv_role.prefill-0=kv_producer kv_role.decode-0=kv_consumer", ""},
+	} {
+		if got := unmet(pairs(c.expect), pairs(c.environment)); got != c.want {
+			t.Errorf("%s:\n got %q\nwant %q", c.name, got, c.want)
+		}
+	}
+}
+
+// pairs reads "a=1 b=2".
+func pairs(text string) map[string]string {
+	m := make(map[string]string)
+	for _, p := range strings.Fields(text) {
+		k, v, _ := strings.Cut(p, "=")
+		m[k] = v
+	}
+	return m
+}
