@@ -48,7 +48,7 @@ func TestReadmeCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	standIn(t) // for examples of vLLM
+	standIn(t)                       // for examples of vLLM
 	shown := make(map[string]string) // command -> what the README shows of its output
 	var last string
 	for _, line := range strings.Split(strings.Join(blocks(readme(t), "sh"), ""), "\n") {
