@@ -68,6 +68,7 @@ type loadWork struct {
 	source *workload.Source
 	slo    specs.SLO
 	redact func(string) string // of secrets that a server may repeat
+	gpus   int                 // that rates are divided by; 0: none, or not known
 }
 
 func (b *builder) loadInput(p specs.Point, r resolved, src *workload.Source) loadInput {
@@ -224,7 +225,7 @@ func (w loadWork) meta(in loadInput, srv deploy.Running, m sample.Meta) sample.M
 	m.Rate, m.Repeat, m.Seed = in.QPS, in.Repeat, in.Workload.Seed
 	m.Model, m.Dataset, m.Host = srv.Endpoint().Model, in.Workload.Dataset, in.Host
 	m.Engine = env["engine_version"]
-	m.GPUs, m.Config = in.Deployment.GPUs(), configOf(in.Deployment)
+	m.GPUs, m.Config = w.gpus, configOf(in.Deployment)
 	if strings.HasPrefix(env["engine_version"], simulatedName+"/") {
 		m.Config["engine"] = "simulated" // whatever it stands in for: nobody may take it for a measurement
 	}
@@ -299,7 +300,7 @@ func (b *builder) addLoads(s specs.Stage) error {
 		stand := b.stands[r.on]
 		n := &pipeline.Node{
 			ID: "load " + pointLabel(p.Axes), Stage: "load", Kind: pipeline.Measurement, Input: in, Needs: []string{stand},
-			Work:   loadWork{source: src, slo: b.exp.SLO, redact: b.exp.Redact}.work,
+			Work:   loadWork{source: src, slo: b.exp.SLO, redact: b.exp.Redact, gpus: r.gpus}.work,
 			Judge:  func(r pipeline.Record) pipeline.Verdict { return std.judge(r.Facts, r.Environment) },
 			Uses:   map[string]int{"load on " + stand: 1},
 			Expect: time.Duration(float64(w.Requests)/p.QPS*float64(time.Second)) + stagesOf(p.Config).load.Cooldown,
@@ -307,7 +308,7 @@ func (b *builder) addLoads(s specs.Stage) error {
 		if err := b.addNode(n); err != nil {
 			return err
 		}
-		b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: p.Mode, at: p, gpus: r.deployment.GPUs(), config: configOf(r.deployment), expect: r.expect})
+		b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: p.Mode, at: p, gpus: r.gpus, config: configOf(r.deployment), expect: r.expect})
 	}
 	return nil
 }

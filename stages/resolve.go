@@ -22,7 +22,8 @@ type resolved struct {
 
 	programs string            // identity of engine and proxy, as far as it can be known
 	host     string            // fingerprint of the hardware
-	uses     int               // GPUs that are leased to it
+	gpus     int               // that it runs on, simulated ones too; 0: none, or not known
+	uses     int               // GPUs of this host that are leased to it
 	expect   map[string]string // of the mode
 }
 
@@ -49,6 +50,12 @@ func (b *builder) newResolved(p specs.Point) (resolved, error) {
 	m := &p.Config.Modes[i]
 	s := stagesOf(p.Config)
 	r := resolved{deployment: deploymentOf(p.Config, *m), host: b.site.Host, expect: m.Expect}
+	switch {
+	case m.Engine == "simulated":
+		r.gpus = r.deployment.GPUs()
+	case !p.Config.GPUs.None:
+		r.gpus = m.GPUs()
+	}
 	if !p.Config.GPUs.None && !b.site.Elsewhere {
 		r.uses = m.GPUs()
 		if err := b.gpus.check(m); err != nil {
