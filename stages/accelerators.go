@@ -42,12 +42,18 @@ func findAccelerators(g specs.GPUs) (accelerators, error) {
 	case g.List != nil:
 		a.ids = g.List
 	case !g.Auto:
-		a.ids = counted(g.Count, visible, isVisible)
+		var err error
+		if a.ids, err = counted(g.Count, visible); err != nil {
+			return a, fmt.Errorf("gpus: %w", err)
+		}
 	case os.Getenv("VBP_GPUS") != "" && os.Getenv("VBP_GPUS") != "auto":
 		text := os.Getenv("VBP_GPUS")
 		a.source = "VBP_GPUS=" + text
 		if n, err := strconv.Atoi(text); err == nil && n >= 0 {
-			a.ids = counted(n, visible, isVisible)
+			var err error
+			if a.ids, err = counted(n, visible); err != nil {
+				return a, fmt.Errorf("VBP_GPUS: %w", err)
+			}
 			break
 		}
 		if a.ids = splitIDs(text); len(a.ids) == 0 {
@@ -73,17 +79,20 @@ func findAccelerators(g specs.GPUs) (accelerators, error) {
 	return a, nil
 }
 
-// counted are the first n of those that are visible to this process, or of
-// all.
-func counted(n int, visible string, isVisible bool) []string {
+// counted are the first n of those that are visible to this process; if
+// nothing is said of these, of all. To take others would be to take somebody
+// else's.
+func counted(n int, visible string) ([]string, error) {
+	if its := splitIDs(visible); len(its) >= n {
+		return its[:n], nil
+	} else if len(its) > 0 {
+		return nil, fmt.Errorf("%d GPUs are more than the %d that CUDA_VISIBLE_DEVICES=%s leaves to this process; name them in a list to use others", n, len(its), visible)
+	}
 	ids := make([]string, n)
 	for i := range ids {
 		ids[i] = strconv.Itoa(i)
 	}
-	if its := splitIDs(visible); isVisible && len(its) >= n {
-		return its[:n]
-	}
-	return ids
+	return ids, nil
 }
 
 // splitIDs splits a list as CUDA_VISIBLE_DEVICES has it: what comes after an

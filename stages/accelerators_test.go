@@ -39,7 +39,7 @@ func TestFindAccelerators(t *testing.T) {
 		{"its UUIDs, short as CUDA takes them", twoH100, "GPU-bb,GPU-aaaa-1", "", specs.GPUs{Auto: true}, "GPU-bb GPU-aaaa-1", "CUDA_VISIBLE_DEVICES=GPU-bb,GPU-aaaa-1", "NVIDIA H100 80GB HBM3 81559 MiB"},
 		{"hidden ones", twoH100, "0,-1,1", "", specs.GPUs{Auto: true}, "0", "CUDA_VISIBLE_DEVICES=0,-1,1", "NVIDIA H100 80GB HBM3 81559 MiB"},
 		{"none visible", twoH100, "", "", specs.GPUs{Auto: true}, "", "CUDA_VISIBLE_DEVICES=", ""},
-		{"VBP_GPUS over it", "", "5", "3", specs.GPUs{Auto: true}, "0 1 2", "VBP_GPUS=3", ""},
+		{"VBP_GPUS over what is hidden", "", "", "3", specs.GPUs{Auto: true}, "0 1 2", "VBP_GPUS=3", ""},
 		{"VBP_GPUS takes what is visible", "", "5,6,7", "2", specs.GPUs{Auto: true}, "5 6", "VBP_GPUS=2", ""},
 		{"a list in VBP_GPUS", "", unset, "2,4", specs.GPUs{Auto: true}, "2 4", "VBP_GPUS=2,4", ""},
 		{"the spec's count", twoH100, unset, "7", specs.GPUs{Count: 1}, "0", "gpus", "NVIDIA H100 80GB HBM3 81559 MiB"},
@@ -65,6 +65,13 @@ func TestFindAccelerators(t *testing.T) {
 		})
 	}
 	smi(t, "")
+	t.Setenv("CUDA_VISIBLE_DEVICES", "6,7")
+	for _, gpus := range []specs.GPUs{{Count: 3}, {Auto: true}} {
+		t.Setenv("VBP_GPUS", "3")
+		if _, err := findAccelerators(gpus); err == nil || !strings.Contains(err.Error(), "3 GPUs are more than the 2 that CUDA_VISIBLE_DEVICES=6,7 leaves") {
+			t.Errorf("somebody else's GPUs are taken: %v", err)
+		}
+	}
 	t.Setenv("VBP_GPUS", "-3")
 	if _, err := findAccelerators(specs.GPUs{Auto: true}); err == nil || !strings.Contains(err.Error(), "VBP_GPUS=-3 is neither a count nor a list") {
 		t.Errorf("got %v", err)

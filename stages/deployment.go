@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -59,9 +61,9 @@ func deploymentOf(e *specs.Experiment, m specs.Mode) deploy.Deployment {
 		d.Connector = m.Disaggregated.Connector
 		d.Prefill = poolOf(m, m.Disaggregated.Prefill)
 		d.Decode = poolOf(m, m.Disaggregated.Decode)
-		if port := m.Disaggregated.CachePort; port != 0 && !vllm.OwnCache(d.Prefill.Env) {
-			d.Cache = &deploy.CacheServer{Port: port} // vbp's own
-			if _, err := vllm.Find(vllm.CacheProgram, d.Prefill.Env, ""); err == nil {
+		if d.Connector == "lmcache" && !vllm.OwnCache(d.Prefill.Env) {
+			d.Cache = &deploy.CacheServer{Port: m.Disaggregated.CachePort} // vbp's own
+			if _, err := deploy.FindProgram(vllm.CacheProgram, d.Prefill.Env, ""); err == nil && m.Engine == "vllm" {
 				d.Cache.Program = vllm.CacheProgram
 			}
 		}
@@ -93,14 +95,33 @@ func poolOf(m specs.Mode, p specs.Pool) *deploy.Pool {
 	for _, a := range p.Args {
 		out.Args = append(out.Args, deploy.Arg(a))
 	}
-	if len(m.Env)+len(p.Env) > 0 {
-		out.Env = maps.Clone(m.Env)
-		if out.Env == nil {
-			out.Env = make(map[string]string)
-		}
-		maps.Copy(out.Env, p.Env)
+	env := make(map[string]string)
+	if m.Engine == "vllm" {
+		maps.Copy(env, ambient(os.Environ()))
+	}
+	maps.Copy(env, m.Env)
+	maps.Copy(env, p.Env)
+	if len(env) > 0 {
+		out.Env = env
 	}
 	return out
+}
+
+// ambient is what an environment says to vLLM and to the libraries under it.
+// Servers inherit it; as a part of the deployment it is seen in plans and
+// records, and measurements under another one are others. What may be a secret
+// is only inherited.
+func ambient(environ []string) map[string]string {
+	env := make(map[string]string)
+	for name, value := range environMap(environ) {
+		of := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
+		hush := func(word string) bool { return strings.Contains(name, word) }
+		if slices.ContainsFunc([]string{"VLLM_", "LMCACHE_", "NCCL_", "UCX_"}, of) && name != "LMCACHE_PORT" && // a variable of the examples
+			!slices.ContainsFunc([]string{"KEY", "TOKEN", "SECRET", "PASSWORD"}, hush) {
+			env[name] = value
+		}
+	}
+	return env
 }
 
 // configOf is the configuration that figures show and files carry, under the
@@ -138,38 +159,47 @@ type engineTraits struct {
 var engines = map[string]engineTraits{
 	"simulated": {
 		identity: func(deploy.Deployment, deploy.Process) (string, error) { return engine.Identity, nil },
-		check:    func(argv []string) error { return engine.CheckArgs(argv[2:]) }, // behind "vbp engine"
+		check:    checkSimulated,
 	},
 	"vllm":    {identity: vllmIdentity},
 	"command": {identity: commandIdentity},
 }
 
-func vllmIdentity(_ deploy.Deployment, p deploy.Process) (string, error) {
-	return vllm.Installed(environMap(p.Env))
+func checkSimulated(argv []string) error {
+	if args := argv[2:]; args[0] != "serve" { // behind "vbp engine"
+		return engine.CheckArgs(args)
+	}
+	_, err := engine.ParseServe(argv[3:], func(string) (string, bool) { return "", false })
+	return err
+}
+
+func vllmIdentity(d deploy.Deployment, p deploy.Process) (string, error) {
+	return vllm.Installed(environMap(p.Env), d.Connector)
 }
 
 // commandIdentity is the content of the program that a command begins with,
 // where that can be seen. A command that begins with anything but a plain word
-// is the shell's to understand.
+// of another program is the shell's to understand.
 func commandIdentity(d deploy.Deployment, p deploy.Process) (string, error) {
 	words := strings.Fields(d.Run)
 	if len(words) > 1 && words[0] == "exec" {
 		words = words[1:]
 	}
-	if len(words) == 0 || strings.ContainsAny(words[0], "=$`'\"\\(){}[]<>|&;*?~!#") || shellBuiltins[words[0]] {
+	if len(words) == 0 || strings.ContainsAny(words[0], "=$`'\"\\(){}[]<>|&;*?~!#:") || shellWord(words[0]) {
 		return "", nil
 	}
-	path, err := vllm.Find(words[0], environMap(p.Env), "run starts it; install it, or write its whole path")
+	path, err := deploy.FindProgram(words[0], environMap(p.Env), "run starts it; install it, or write its whole path")
 	if err != nil {
 		return "", err
 	}
-	return vllm.Digest(path)
+	return deploy.ProgramDigest(path)
 }
 
-// shellBuiltins are first words of a command that name no program.
-var shellBuiltins = map[string]bool{
-	".": true, "cd": true, "command": true, "eval": true, "export": true, "for": true, "if": true, "set": true, "trap": true,
-	"ulimit": true, "umask": true, "unset": true, "until": true, "while": true,
+// shellWord tells whether a shell takes a word for something of its own:
+// "case", "cd", "wait".
+func shellWord(word string) bool {
+	out, err := exec.Command("sh", "-c", `PATH=; command -v -- "$1"`, "sh", word).Output()
+	return err == nil && strings.TrimSpace(string(out)) == word
 }
 
 func environMap(env []string) map[string]string {

@@ -208,3 +208,23 @@ func TestStartAttached(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// What is set around vbp for vLLM is seen as if it stood in the spec, and
+// secrets are not.
+func TestAmbient(t *testing.T) {
+	got := ambient([]string{
+		"HOME=/root", "VLLM_ATTENTION_BACKEND=FLASHINFER", "VLLM_API_KEY=hush", "UCX_TLS=tcp", "NCCL_DEBUG=", "LMCACHE_PORT=1", "LMCACHE_CHUNK_SIZE=64", "MY_VLLM_X=1",
+	})
+	want := map[string]string{"VLLM_ATTENTION_BACKEND": "FLASHINFER", "UCX_TLS": "tcp", "NCCL_DEBUG": "", "LMCACHE_CHUNK_SIZE": "64"}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
+	w := newWorld(t)
+	t.Setenv("UCX_TLS", "tcp")
+	e := w.parse("gpus: 8\nmodes: {a: {engine: vllm, env: {UCX_TLS: rc}}, b: {engine: vllm}, c: {engine: simulated}}\nsweep: {qps: [1]}\n")
+	for i, want := range []string{"rc", "tcp", ""} {
+		if d := deploymentOf(e, e.Modes[i]); d.Server.Env["UCX_TLS"] != want {
+			t.Errorf("mode %s: %v", e.Modes[i].Name, d.Server.Env)
+		}
+	}
+}

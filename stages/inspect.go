@@ -123,7 +123,9 @@ func (s *Shown) verdicts(dir string, exp *specs.Experiment) {
 				continue
 			}
 			p.Facts, p.Notes, p.Verdict = e.Facts, e.Notes, "valid"
-			if v, err := e.judge(rules); err != nil || !v.Usable {
+			if v, err := e.judge(rules); err != nil {
+				p.Verdict = "not known: " + err.Error()
+			} else if !v.Usable {
 				p.Verdict = "not valid: " + v.Reason
 			}
 		}

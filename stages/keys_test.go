@@ -151,7 +151,7 @@ func TestKeys(t *testing.T) {
 		"instances":        {change: []string{"prefill: {", "prefill: {instances: 2, "}, want: []string{"collect", "deploy mode=nixl", "every load mode=nixl", "warmup mode=nixl"}},
 		"tensor parallel":  {change: []string{"simple: {engine: simulated", "simple: {engine: simulated, tensor_parallel: 2"}, want: []string{"collect", "deploy mode=simple", "every load mode=simple"}},
 		"memory":           {change: []string{"simple: {engine: simulated", "simple: {engine: simulated, gpu_memory_utilization: 0.5"}, want: []string{"deploy mode=simple", "every load mode=simple"}},
-		"port":             {change: []string{"simple: {engine: simulated", "simple: {engine: simulated, port: 8123"}, want: []string{"deploy mode=simple", "every load mode=simple"}},
+		"port":             {change: []string{"simple: {engine: simulated", "simple: {engine: simulated, port: 8123"}, want: []string{"deploy mode=simple"}},
 		"environment":      {change: []string{"env: {TOKEN:", "env: {LEVEL: '1', TOKEN:"}, want: []string{"deploy mode=simple", "every load mode=simple"}},
 		"endpoint":         {change: []string{":9", ":10"}, want: []string{"collect", "deploy mode=there", "every load mode=there"}},
 		"header":           {change: []string{"headers: {", "headers: {X-Team: a, "}, want: []string{"deploy mode=there", "every load mode=there"}},

@@ -73,8 +73,13 @@ type loadWork struct {
 
 func (b *builder) loadInput(p specs.Point, r resolved, src *workload.Source) loadInput {
 	w, s := p.Config.Workload, stagesOf(p.Config)
+	d := r.deployment
+	d.Port = 0 // where servers listen changes nothing that is measured
+	if d.Cache != nil {
+		d.Cache = &deploy.CacheServer{Program: d.Cache.Program}
+	}
 	return loadInput{
-		Deployment: r.deployment, Programs: r.programs, Host: r.host, Client: load.Protocol,
+		Deployment: d, Programs: r.programs, Host: r.host, Client: load.Protocol,
 		Warmup: r.warmup, SideBySide: r.sideBySide,
 		Workload: workloadInput{
 			Dataset: w.Dataset.Name, Digest: src.Digest(), API: w.API, Requests: w.Requests,
@@ -119,7 +124,7 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 
 	e := srv.Endpoint()
 	watch := newLive(rt, w.slo, in.Workload.Requests, schedule)
-	metrics, err := startMetrics(ctx, rt, e, in.ServerMetrics)
+	metrics, err := startMetrics(ctx, rt, e, in.Deployment.Connector, in.ServerMetrics)
 	if err != nil {
 		return err
 	}
@@ -202,8 +207,9 @@ var facts = []load.Fact{
 	{Name: "engine_late_mean_ms", Doc: "how late a simulated engine handed out the tokens of a step, on average, for the worst instance"},
 	{Name: "nixl_bytes", Doc: "bytes of KV that NIXL moved between instances"},
 	{Name: "nixl_failed", Doc: "NIXL transfers that failed"},
-	{Name: "nixl_expired", Doc: "requests whose KV was not fetched before the prefill instance gave it up"},
-	{Name: "external_hit_tokens", Doc: "prompt tokens whose KV came from another instance or an external cache instead of being computed"},
+	{Name: "nixl_expired", Doc: "requests whose KV was not fetched before the prefill instance gave it up, of those that it gave up before the point ended: a lease takes 30 s"},
+	{Name: "external_hit_tokens", Doc: "prompt tokens whose KV came from another instance or an external cache instead of being computed; those of prefill instances do not count"},
+	{Name: "external_hit_share", Doc: "external_hit_tokens as a share of the prompt tokens that were looked up there"},
 	{Name: "prefix_cache_hit_share", Doc: "share of the prompt tokens looked up in the prefix caches that was found there"},
 	{Name: "preemptions", Doc: "requests thrown out of a running batch for want of KV blocks"},
 }
@@ -226,8 +232,10 @@ func (w loadWork) meta(in loadInput, srv deploy.Running, m sample.Meta) sample.M
 	m.Model, m.Dataset, m.Host = srv.Endpoint().Model, in.Workload.Dataset, in.Host
 	m.Engine = env["engine_version"]
 	m.GPUs, m.Config = w.gpus, configOf(in.Deployment)
-	if strings.HasPrefix(env["engine_version"], simulatedName+"/") {
-		m.Config["engine"] = "simulated" // whatever it stands in for: nobody may take it for a measurement
+	for name, value := range env {
+		if value == "simulated" && (name == "server" || strings.HasPrefix(name, "server.")) || strings.HasPrefix(value, simulatedName+"/") {
+			m.Config["engine"] = "simulated" // whatever it stands in for: nobody may take it for a measurement
+		}
 	}
 	if m.Extra == nil {
 		m.Extra = make(map[string]string)

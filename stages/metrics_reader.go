@@ -14,24 +14,28 @@ import (
 type metricsReader struct {
 	scraper *collect.Scraper
 	keep    bool // what was read is stored
+	proves  bool // the verdict needs it
+	roles   map[string]deploy.Role
 	stop    context.CancelFunc
 	done    chan struct{}
 }
 
 // startMetrics has read once when it returns. end must be called.
-func startMetrics(ctx context.Context, rt *pipeline.Runtime, e deploy.Endpoint, interval string) (*metricsReader, error) {
+func startMetrics(ctx context.Context, rt *pipeline.Runtime, e deploy.Endpoint, connector, interval string) (*metricsReader, error) {
 	every, err := time.ParseDuration(interval)
 	if err != nil {
 		return nil, err
 	}
 	var instances []collect.Instance
+	roles := make(map[string]deploy.Role)
 	for _, in := range e.Instances {
 		if in.Role == deploy.Cache {
 			continue
 		}
+		roles[in.Name] = in.Role
 		instances = append(instances, collect.Instance{Name: in.Name, Role: string(in.Role), URL: in.URL, Headers: e.Headers})
 	}
-	m := &metricsReader{scraper: collect.NewScraper(instances, every, rt.Now()), keep: every > 0, done: make(chan struct{})}
+	m := &metricsReader{scraper: collect.NewScraper(instances, every, rt.Now()), keep: every > 0, proves: connector != "", roles: roles, done: make(chan struct{})}
 	m.scraper.Begin(ctx)
 	ctx, m.stop = context.WithCancel(ctx)
 	go func() {
@@ -45,10 +49,10 @@ func startMetrics(ctx context.Context, rt *pipeline.Runtime, e deploy.Endpoint, 
 func (m *metricsReader) end() (notes []string) {
 	m.stop()
 	<-m.done
-	if !m.keep {
-		return nil // nobody asked for them; a rule about a fact that is missing says so
+	if m.keep || m.proves {
+		return m.scraper.Warnings()
 	}
-	return m.scraper.Warnings()
+	return nil // nobody asked for them
 }
 
 // write stores what was read, its times counted from start as those of the
@@ -68,19 +72,26 @@ func (m *metricsReader) write(path string, start int64) error {
 func (m *metricsReader) facts(f map[string]float64) {
 	for name, counters := range map[string][]string{
 		// A counter's name as vLLM exposes it, and as its documents have it.
-		"nixl_bytes":          {"vllm:nixl_bytes_transferred_sum"},
-		"nixl_failed":         {"vllm:nixl_num_failed_transfers_total", "vllm:nixl_num_failed_transfers"},
-		"nixl_expired":        {"vllm:nixl_num_kv_expired_reqs_total", "vllm:nixl_num_kv_expired_reqs"},
-		"external_hit_tokens": {"vllm:external_prefix_cache_hits_total"},
-		"preemptions":         {"vllm:num_preemptions_total"},
+		"nixl_bytes":   {"vllm:nixl_bytes_transferred_sum"},
+		"nixl_failed":  {"vllm:nixl_num_failed_transfers_total", "vllm:nixl_num_failed_transfers"},
+		"nixl_expired": {"vllm:nixl_num_kv_expired_reqs_total", "vllm:nixl_num_kv_expired_reqs"},
+		"preemptions":  {"vllm:num_preemptions_total"},
 	} {
-		if n, told := m.grown(counters...); told {
+		if n, told := m.grown(anyRole, counters...); told {
 			f[name] = n
 		}
 	}
-	if queries, _ := m.grown("vllm:prefix_cache_queries_total"); queries > 0 {
-		hits, _ := m.grown("vllm:prefix_cache_hits_total")
+	if queries, _ := m.grown(anyRole, "vllm:prefix_cache_queries_total"); queries > 0 {
+		hits, _ := m.grown(anyRole, "vllm:prefix_cache_hits_total")
 		f["prefix_cache_hit_share"] = hits / queries
+	}
+	// What a prefill instance finds outside is no proof of a handover.
+	taker := func(r deploy.Role) bool { return r != deploy.Prefill }
+	if hits, told := m.grown(taker, "vllm:external_prefix_cache_hits_total"); told {
+		f["external_hit_tokens"] = hits
+		if queries, _ := m.grown(taker, "vllm:external_prefix_cache_queries_total"); queries > 0 {
+			f["external_hit_share"] = hits / queries
+		}
 	}
 	sums, steps := m.scraper.Delta(lateness+"_sum"), m.scraper.Delta(lateness+"_count")
 	for instance, n := range steps {
@@ -90,12 +101,16 @@ func (m *metricsReader) facts(f map[string]float64) {
 	}
 }
 
-// grown is by how much a counter grew on all instances together; it may have
-// several names. told is whether any instance has it.
-func (m *metricsReader) grown(names ...string) (sum float64, told bool) {
+func anyRole(deploy.Role) bool { return true }
+
+// grown is by how much a counter grew on the instances of some roles together;
+// it may have several names. told is whether any of them has it.
+func (m *metricsReader) grown(of func(deploy.Role) bool, names ...string) (sum float64, told bool) {
 	for _, name := range names {
-		for _, n := range m.scraper.Delta(name) {
-			sum, told = sum+n, true
+		for instance, n := range m.scraper.Delta(name) {
+			if of(m.roles[instance]) {
+				sum, told = sum+n, true
+			}
 		}
 	}
 	return sum, told

@@ -15,7 +15,8 @@ import (
 // stored of the point, whenever it is asked for, and never part of a
 // measurement's key.
 type standard struct {
-	rules  []*specs.Rule     // of the spec, and of the point's connector
+	rules  []*specs.Rule     // of the spec
+	proof  []*specs.Rule     // of the point's connector, but for those that the spec has rules about
 	expect map[string]string // what the servers had to tell of themselves
 }
 
@@ -24,14 +25,19 @@ type standard struct {
 // point measures something else than its mode says. A rule of the spec about
 // the same fact takes the place of one of these.
 var treatment = map[string][]string{
-	"nixl":    {"nixl_bytes > 0", "nixl_failed == 0", "nixl_expired == 0"},
-	"lmcache": {"external_hit_tokens > 0"},
+	"nixl":    {"nixl_bytes > 0", "nixl_failed == 0", "nixl_expired == 0", "fallbacks == 0"},
+	"lmcache": {"external_hit_share > 0.5"}, // LMCache hands over whole chunks, and late ones not at all
 }
+
+// notAlwaysTold are facts of treatment that some versions of vLLM do not tell
+// though they tell of the others (no expiries before 0.16): what is not told
+// is held against nobody.
+var notAlwaysTold = map[string]bool{"nixl_expired": true}
 
 // standardOf is the standard for a point whose configuration (see configOf)
 // is config.
 func standardOf(rules []*specs.Rule, config, expect map[string]string) (standard, error) {
-	s := standard{rules: slices.Clone(rules), expect: expect}
+	s := standard{rules: rules, expect: expect}
 	if config["num_prefill_instances"] == "" {
 		return s, nil
 	}
@@ -42,7 +48,7 @@ func standardOf(rules []*specs.Rule, config, expect map[string]string) (standard
 		}
 		about := func(own *specs.Rule) bool { return slices.Contains(own.Names(), r.Names()[0]) }
 		if !slices.ContainsFunc(rules, about) {
-			s.rules = append(s.rules, r)
+			s.proof = append(s.proof, r)
 		}
 	}
 	return s, nil
@@ -64,15 +70,31 @@ func (s standard) judge(facts map[string]float64, environment map[string]string)
 		}
 	}
 	for _, r := range s.rules {
-		ok, err := r.Holds(values)
-		if err != nil {
-			return pipeline.Verdict{Reason: err.Error()}
+		if why := broken(r, values); why != "" {
+			return pipeline.Verdict{Reason: why}
 		}
-		if !ok {
-			return pipeline.Verdict{Reason: r.Failure(values)}
+	}
+	for _, r := range s.proof {
+		if fact := r.Names()[0]; notAlwaysTold[fact] && values[fact] == nil {
+			continue
+		}
+		if why := broken(r, values); why != "" {
+			return pipeline.Verdict{Reason: why}
 		}
 	}
 	return pipeline.Verdict{Usable: true}
+}
+
+// broken says how facts break a rule; "" if they do not.
+func broken(r *specs.Rule, facts map[string]any) string {
+	ok, err := r.Holds(facts)
+	switch {
+	case err != nil:
+		return err.Error()
+	case !ok:
+		return r.Failure(facts)
+	}
+	return ""
 }
 
 // unmet says what an environment has not of what is expected of it; "" if it

@@ -9,7 +9,7 @@ import (
 func TestTreatmentIsProven(t *testing.T) {
 	nixl := map[string]string{"deployment_mode": "nixl", "num_prefill_instances": "1"}
 	lmcache := map[string]string{"deployment_mode": "lmcache", "num_prefill_instances": "1"}
-	good := map[string]float64{"nixl_bytes": 1e6, "nixl_failed": 0, "nixl_expired": 0}
+	good := map[string]float64{"nixl_bytes": 1e6, "nixl_failed": 0, "nixl_expired": 0, "fallbacks": 0}
 	with := func(name string, v float64) map[string]float64 {
 		f := map[string]float64{name: v}
 		for k, v := range good {
@@ -35,8 +35,10 @@ func TestTreatmentIsProven(t *testing.T) {
 		{"only that one is replaced", nixl, with("nixl_bytes", 0), []string{"nixl_failed <= 1"}, "nixl_bytes > 0"},
 		{"one instance moves nothing", map[string]string{"deployment_mode": "simple"}, nil, nil, ""},
 		{"a mode that was called nixl", map[string]string{"deployment_mode": "nixl"}, nil, nil, ""},
-		{"LMCache delivered", lmcache, map[string]float64{"external_hit_tokens": 7}, nil, ""},
-		{"LMCache did not", lmcache, map[string]float64{"external_hit_tokens": 0}, nil, "external_hit_tokens > 0"},
+		{"one decode instance prefilled", nixl, with("fallbacks", 1), nil, "fallbacks == 0"},
+		{"a vLLM that tells no expiries", nixl, map[string]float64{"nixl_bytes": 1, "nixl_failed": 0, "fallbacks": 0}, nil, ""},
+		{"LMCache delivered", lmcache, map[string]float64{"external_hit_share": .9}, nil, ""},
+		{"LMCache delivered little", lmcache, map[string]float64{"external_hit_share": .1}, nil, "external_hit_share > 0.5"},
 	} {
 		rules, err := compileRules(c.valid)
 		if err != nil {

@@ -245,6 +245,9 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request) {
 	if s.complete != nil && s.complete(w, r, n) {
 		return
 	}
+	if s.deployment.Connector != "" {
+		w.Header().Set("X-Vbp-Fallback", "0")
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	for range body.MaxTokens {
 		_, _ = io.WriteString(w, `data: {"choices":[{"index":0,"text":"a","finish_reason":null}]}`+"\n\n")

@@ -59,6 +59,7 @@ type metricRow struct {
 type scrapeCount struct {
 	done, failed int
 	first        error
+	begun, ended bool // the scrape of Begin, and the one at the end of Run, succeeded
 }
 
 // NewScraper returns a Scraper of instances whose times count from start;
@@ -87,7 +88,11 @@ func (s *Scraper) Rebase(start int64) {
 }
 
 // Begin scrapes every instance once: what counters are compared with.
-func (s *Scraper) Begin(ctx context.Context) { s.scrape(ctx) }
+func (s *Scraper) Begin(ctx context.Context) {
+	for i, ok := range s.scrape(ctx) {
+		s.counts[i].begun = ok
+	}
+}
 
 // Run scrapes every instance at each interval, and once more when ctx ends, so
 // that counters can be compared from end to end. It returns when the last
@@ -105,14 +110,18 @@ func (s *Scraper) Run(ctx context.Context) {
 		case <-tick:
 			s.scrape(ctx)
 		case <-ctx.Done():
-			s.scrape(context.WithoutCancel(ctx))
+			for i, ok := range s.scrape(context.WithoutCancel(ctx)) {
+				s.counts[i].ended = ok
+			}
 			return
 		}
 	}
 }
 
-// scrape asks every instance side by side and waits for all.
-func (s *Scraper) scrape(ctx context.Context) {
+// scrape asks every instance side by side, waits for all, and tells of each
+// whether it could be read.
+func (s *Scraper) scrape(ctx context.Context) []bool {
+	could := make([]bool, len(s.instances))
 	found := make([][]metricRow, len(s.instances))
 	errs := make([]error, len(s.instances))
 	var wg sync.WaitGroup
@@ -121,12 +130,12 @@ func (s *Scraper) scrape(ctx context.Context) {
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
-		return // the end came in between; Run scrapes once more
+		return could // the end came in between; Run scrapes once more
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.instances {
-		if errs[i] == nil {
+		if could[i] = errs[i] == nil; could[i] {
 			s.counts[i].done++
 			s.rows = append(s.rows, found[i]...)
 			continue
@@ -135,6 +144,7 @@ func (s *Scraper) scrape(ctx context.Context) {
 			s.counts[i].first = errs[i]
 		}
 	}
+	return could
 }
 
 // ask scrapes one instance.
@@ -243,8 +253,9 @@ func (s *Scraper) Warnings() []string {
 }
 
 // Delta is by how much a counter (or NAME_sum, NAME_count of a histogram) grew
-// on each instance from its first scrape to its last, summed over its labels.
-// An instance that does not report it is absent.
+// on each instance from Begin to the end of Run, summed over its labels. An
+// instance that does not report it, or could not be read at either end, is
+// absent.
 func (s *Scraper) Delta(metric string) map[string]float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,6 +284,9 @@ func (s *Scraper) Delta(metric string) map[string]float64 {
 	}
 	out := map[string]float64{}
 	for k, v := range last {
+		if c := s.counts[k.instance]; !c.begun || !c.ended {
+			continue
+		}
 		out[s.instances[k.instance].Name] += v - first[k]
 	}
 	return out

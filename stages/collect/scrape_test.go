@@ -66,6 +66,7 @@ func TestScraperRecordsFromStartToEnd(t *testing.T) {
 	}, time.Millisecond, start)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	s.Begin(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); s.Run(ctx) }()
 	for range 3 {
@@ -116,15 +117,23 @@ print(json.dumps(duckdb.sql(f"""
 	}
 }
 
-// A point that ends before its first scrape is done still has one.
-func TestScraperOfAFinishedPointScrapesOnce(t *testing.T) {
+// A point that ends at once is still read at both ends; and what was not read
+// at both is not known, which is not 0.
+func TestScraperOfAFinishedPoint(t *testing.T) {
 	url, _ := engine(t)
 	s := NewScraper([]Instance{{Name: "server", Role: "server", URL: url + "/"}}, time.Hour, time.Now())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
+	s.Begin(t.Context())
 	s.Run(ctx)
 	if d := s.Delta("vbp_kv_transfers_total"); len(d) != 1 || len(s.Warnings()) != 0 {
 		t.Errorf("got %v, warnings %q", d, s.Warnings())
+	}
+	s = NewScraper([]Instance{{Name: "server", Role: "server", URL: url}}, 0, time.Now())
+	s.Begin(ctx) // which is over: nothing is read
+	s.Run(ctx)
+	if d := s.Delta("vbp_kv_transfers_total"); len(d) != 0 {
+		t.Errorf("read at the end only: %v", d)
 	}
 }
 

@@ -5,9 +5,9 @@
 // package local starts them under a guardian, waits until each is ready and
 // sends one real request, and hands out a Running deployment, which is always
 // stopped. The neighbours below are local (processes of this host), attach (a
-// server that already runs), probe (the questions both ask of a server),
-// engine (the simulated engine), proxy (the prefill/decode proxy). Nothing here knows
-// load or SLOs.
+// server that already runs), probe (the questions both ask of a server), vllm
+// (how vLLM is started), engine (the simulated engine), proxy (the
+// prefill/decode proxy). Nothing here knows load or SLOs.
 package deploy
 
 import (
@@ -48,7 +48,7 @@ type Deployment struct {
 // CacheServer keeps KV outside of the instances, as LMCache's does.
 type CacheServer struct {
 	Program string `json:"program,omitempty"` // that is started; "": vbp's own
-	Port    int    `json:"port"`
+	Port    int    `json:"port,omitempty"`    // 0: any free port
 }
 
 // Pool is a number of equal instances.

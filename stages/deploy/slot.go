@@ -32,7 +32,7 @@ const Host = "127.0.0.1"
 func (s *Slot) Env(engine ...string) []string {
 	var env []string
 	if len(s.GPUs) > 0 {
-		engine = append([]string{"CUDA_VISIBLE_DEVICES=" + strings.Join(s.GPUs, ",")}, engine...)
+		engine = append([]string{visibleDevices + "=" + strings.Join(s.GPUs, ",")}, engine...)
 	}
 	for _, e := range engine {
 		name, _, _ := strings.Cut(e, "=")
@@ -46,10 +46,17 @@ func (s *Slot) Env(engine ...string) []string {
 	return env
 }
 
-// Process is the process that fills the slot with a command line.
+// Process is the process that fills the slot with a command line. A pool that
+// says itself what its instances see runs there, whatever they were given.
 func (s *Slot) Process(argv, env []string) Process {
-	return Process{Name: s.Name, Role: s.Role, Argv: argv, Env: env, Port: s.Port, GPUs: s.GPUs}
+	p := Process{Name: s.Name, Role: s.Role, Argv: argv, Env: env, Port: s.Port, GPUs: s.GPUs}
+	if own, ok := s.Pool.Env[visibleDevices]; ok {
+		p.GPUs = strings.Split(own, ",")
+	}
+	return p
 }
+
+const visibleDevices = "CUDA_VISIBLE_DEVICES"
 
 // Fill is the command of engine command with {port}, {model}, {gpus} (their
 // ids, with commas) and {tensor_parallel} filled in. Other braces are left to

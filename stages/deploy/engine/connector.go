@@ -127,7 +127,7 @@ func (t *KVTransfer) lease() (time.Duration, bool) {
 	return seconds(v), true
 }
 
-// simulated tells in words what of a connector is not simulated; "" if all is.
+// unsimulated tells in words what of a connector is not simulated; "" if all is.
 func (t *KVTransfer) unsimulated() string {
 	switch {
 	case t.Connector == "":

@@ -62,7 +62,7 @@ type serveParser struct {
 // lists are flags of ours that take several values here.
 var lists = []string{"served-model-name", "api-key"}
 
-const pipeline = "pipeline-parallel-size"
+const pipelineFlag = "pipeline-parallel-size"
 
 // arity of a flag, ours first.
 func (p *serveParser) arity(name string) arity {
@@ -72,7 +72,7 @@ func (p *serveParser) arity(name string) arity {
 		return some
 	case f != nil && f.NoOptDefVal != "" || name == "disable-prefix-caching":
 		return none
-	case f != nil || name == pipeline || slices.Contains(beyond, name):
+	case f != nil || name == pipelineFlag || slices.Contains(beyond, name):
 		return one
 	}
 	return idle(name)
@@ -100,13 +100,13 @@ func (p *serveParser) take(a argument) error {
 		p.o.ServedModelName = a.values
 	case a.name == "api-key":
 		p.o.APIKeys = a.values
-	case a.name == pipeline:
+	case a.name == pipelineFlag:
 		n, err := strconv.Atoi(a.values[0])
 		if err != nil || n < 1 {
-			return fmt.Errorf("--%s %s: a number of at least 1", pipeline, a.values[0])
+			return fmt.Errorf("--%s %s: a number of at least 1", pipelineFlag, a.values[0])
 		}
 		p.gpus = n
-		p.ignore(pipeline)
+		p.ignore(pipelineFlag)
 	case p.fs.Lookup(a.name) == nil:
 		if a.no {
 			a.name = "no-" + a.name
@@ -194,7 +194,7 @@ func (p *serveParser) finish() error {
 
 // names are all flags that are taken.
 func (p *serveParser) names() []string {
-	names := slices.Concat(idleSwitches, idleValues, idleLists, idleOptional, beyond, []string{pipeline})
+	names := slices.Concat(idleSwitches, idleValues, idleLists, idleOptional, beyond, []string{pipelineFlag})
 	p.fs.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 	for i := range names {
 		names[i] = "--" + names[i]

@@ -21,7 +21,17 @@ var engines = map[string]adapter{
 // simulated is the simulated engine, which vbp is itself. Whether it prefills
 // or decodes is decided by the proxy, request by request, so that every role
 // has the same command line.
+//
+// To share KV through a cache server it has to be told as vLLM is, whose
+// command line and environment it takes too.
 func simulated(s deploy.Slot) (deploy.Process, error) {
+	if s.Connector == "lmcache" {
+		p, err := vllm.Process(s)
+		if err == nil {
+			p.Argv = append([]string{s.Self, "engine"}, p.Argv[1:]...)
+		}
+		return p, err
+	}
 	argv := []string{
 		s.Self, "engine", "--model", s.Model, "--host", deploy.Host, "--port", strconv.Itoa(s.Port),
 		"--tensor-parallel-size", strconv.Itoa(max(1, s.Pool.TensorParallel)),

@@ -59,8 +59,10 @@ func layout(d deploy.Deployment, self string, gpus []string, ports row) ([]deplo
 	var processes []deploy.Process
 	cachePort := 0
 	if d.Cache != nil {
-		cachePort = d.Cache.Port
-		processes = append(processes, cacheProcess(self, d.Cache))
+		if cachePort = d.Cache.Port; cachePort == 0 {
+			cachePort = ports(1)
+		}
+		processes = append(processes, cacheProcess(self, &d, cachePort))
 	}
 	add := func(role deploy.Role, pool *deploy.Pool, name func(i int) string, port func() int) error {
 		for i := range pool.Instances {
@@ -94,12 +96,17 @@ func layout(d deploy.Deployment, self string, gpus []string, ports row) ([]deplo
 }
 
 // cacheProcess is LMCache's server, or vbp's, which speaks its protocol.
-func cacheProcess(self string, c *deploy.CacheServer) deploy.Process {
-	argv := []string{c.Program, deploy.Host, strconv.Itoa(c.Port), "cpu"} // where it keeps KV
-	if c.Program == "" {
-		argv = []string{self, "engine", "lmcache-server", deploy.Host, strconv.Itoa(c.Port)}
+func cacheProcess(self string, d *deploy.Deployment, port int) deploy.Process {
+	p := deploy.Process{Name: "cache", Role: deploy.Cache, Port: port}
+	if d.Cache.Program == "" {
+		p.Argv = []string{self, "engine", "lmcache-server", deploy.Host, strconv.Itoa(port)}
+		return p
 	}
-	return deploy.Process{Name: "cache", Role: deploy.Cache, Argv: argv, Port: c.Port}
+	p.Argv = []string{d.Cache.Program, deploy.Host, strconv.Itoa(port), "cpu"} // where it keeps KV
+	if path, own := d.Prefill.Env["PATH"]; own {
+		p.Env = []string{"PATH=" + path} // it was found there
+	}
+	return p
 }
 
 // checkShape tells what is impossible about d, whatever its engine.

@@ -40,7 +40,7 @@ var (
 	errEnded    = errors.New("the start has ended")
 )
 
-// Start starts every process of d and returns once each answers /health and
+// Start starts every process of d and returns once each is up (see up) and
 // the address for clients has completed a request. When that does not come to
 // pass, everything that was started is stopped before it returns: a process
 // that died or was not ready in time is a *ProcessError, and a cancelled ctx
@@ -161,7 +161,7 @@ func (s *Starter) place(d deploy.Deployment, o deploy.Options, next int) (_ []de
 		}
 		ports = append(ports, d.Port)
 	}
-	if d.Cache != nil {
+	if d.Cache != nil && d.Cache.Port != 0 {
 		if err := claimPort(d.Cache.Port); err != nil {
 			return nil, ports, fmt.Errorf("cache server: %w", err)
 		}
