@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,4 +103,60 @@ func TestAttach(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestAttachRefused: a server that the spec's requests cannot be sent to is
+// told of before any load, with what to change.
+func TestAttachRefused(t *testing.T) {
+	models := func(w http.ResponseWriter) { io.WriteString(w, `{"data": [{"id": "Qwen/Qwen3-8B"}]}`) }
+	for _, c := range []struct {
+		name  string
+		serve http.HandlerFunc
+		want  []string
+	}{
+		{"chat only", func(w http.ResponseWriter, r *http.Request) {
+			switch r.URL.Path {
+			case "/v1/models":
+				models(w)
+			case "/v1/chat/completions":
+				io.WriteString(w, `{"choices": [{"message": {"content": "hi"}}]}`)
+			default:
+				http.NotFound(w, r)
+			}
+		}, []string{"set workload.api: chat"}},
+		{"a wrong key", func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/health" {
+				return
+			}
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			w.WriteHeader(http.StatusUnauthorized)
+			io.WriteString(w, `{"error":"Unauthorized"}`)
+		}, []string{"401", "does not accept the header Authorization that was sent"}},
+		{"no model of that name", func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v1/models" {
+				io.WriteString(w, `{"data": [{"id": "other/model"}]}`)
+			}
+		}, []string{`does not serve model "Qwen/Qwen3-8B"`, "other/model"}},
+		{"a web page", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>welcome</html>") }, []string{"not a list of models"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			web := httptest.NewServer(c.serve)
+			defer web.Close()
+			t.Setenv("KEY", "hush")
+			dir := t.TempDir()
+			spec := strings.Replace(attachSpec, "ADDR", strings.TrimPrefix(web.URL, "http://"), 1)
+			if err := os.WriteFile(filepath.Join(dir, "spec.yaml"), []byte(spec), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			stdout, stderr, code := vbp(t, dir, "apply", "spec.yaml")
+			if code != 1 || strings.Contains(stderr, "sent") || strings.Contains(stdout+stderr, "hush") {
+				t.Errorf("exit code %d:\n%s\n%s", code, stdout, stderr)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(stderr, want) {
+					t.Errorf("%q is not in:\n%s", want, stderr)
+				}
+			}
+		})
+	}
 }

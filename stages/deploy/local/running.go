@@ -18,7 +18,7 @@ import (
 
 // running is a deployment of this host: ready once Start has handed it out.
 type running struct {
-	processes   []*process // engines first, then the proxy
+	processes   []*process // a cache server, engines, the proxy
 	ports       []int
 	headers     map[string]string
 	http        *http.Client
@@ -132,21 +132,23 @@ func (r *running) Check(ctx context.Context) error {
 	return r.Err()
 }
 
-// ResetCaches asks every engine, also after one could not.
+// ResetCaches asks every engine, also after one could not. All are asked at
+// once: each may have to be waited for until it lets go of its blocks.
 func (r *running) ResetCaches(ctx context.Context) (bool, error) {
-	all := true
-	var errs []error
-	for _, m := range r.engines() {
-		err := r.ask(ctx, url(m.Port), func(s *probe.Server, ctx context.Context) error {
-			could, err := s.ResetPrefixCache(ctx)
-			all = all && could
-			return err
+	engines := r.engines()
+	could, errs := make([]bool, len(engines)), make([]error, len(engines))
+	var asked sync.WaitGroup
+	for i, m := range engines {
+		asked.Go(func() {
+			s := probe.Server{URL: url(m.Port), Headers: r.headers, HTTP: r.http}
+			var err error
+			if could[i], err = s.ResetWhenFree(ctx, r.timeout); err != nil {
+				errs[i] = fmt.Errorf("%s: reset its prefix cache: %w", m.Name, err)
+			}
 		})
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: reset its prefix cache: %w", m.Name, err))
-		}
 	}
-	return all && len(errs) == 0, errors.Join(errs...)
+	asked.Wait()
+	return !slices.Contains(could, false), errors.Join(errs...)
 }
 
 // ask asks one question.
