@@ -149,7 +149,7 @@ func TestAttachRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			stdout, stderr, code := vbp(t, dir, "apply", "spec.yaml")
-			if code != 1 || strings.Contains(stderr, "sent") || strings.Contains(stdout+stderr, "hush") {
+			if code != 1 || strings.Contains(stderr, " sent, ") || strings.Contains(stdout+stderr, "hush") {
 				t.Errorf("exit code %d:\n%s\n%s", code, stdout, stderr)
 			}
 			for _, want := range c.want {

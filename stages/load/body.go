@@ -25,6 +25,28 @@ func (c *Config) leavesOut(field string) bool {
 	return said && value == nil && slices.Contains(optional, field)
 }
 
+// asked is how many output tokens a request asks for, by max_tokens or by the
+// user's max_completion_tokens; the lower one where both are sent, as servers
+// differ in which they follow. 0: none that is known here, as the server's
+// own limit is not.
+func (c *Config) asked(p *workload.Prompt) int64 {
+	var limits []int64
+	if !c.leavesOut("max_tokens") {
+		limits = append(limits, int64(p.MaxTokens))
+	}
+	if value, said := c.Body["max_completion_tokens"]; said {
+		if b, err := marshal(value); err == nil {
+			if n, err := strconv.ParseInt(string(b), 10, 64); err == nil {
+				limits = append(limits, n)
+			}
+		}
+	}
+	if len(limits) == 0 {
+		return 0
+	}
+	return slices.Min(limits)
+}
+
 // bodies renders the body of every request. Usage is asked for: the number of
 // tokens is not the number of events.
 func (c *Config) bodies() ([][]byte, error) {

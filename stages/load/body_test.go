@@ -101,3 +101,26 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+func TestAsked(t *testing.T) {
+	prompt := &workload.Prompt{MaxTokens: 5}
+	for _, c := range []struct {
+		body map[string]any
+		want int64
+	}{
+		{nil, 5},
+		{map[string]any{"temperature": 0}, 5},
+		{map[string]any{"max_completion_tokens": 3}, 3},
+		{map[string]any{"max_completion_tokens": 9.0}, 5},
+		{map[string]any{"max_tokens": nil, "max_completion_tokens": uint64(9)}, 9},
+		{map[string]any{"max_tokens": nil, "max_completion_tokens": 1e6}, 1e6},
+		{map[string]any{"max_tokens": nil, "max_completion_tokens": "many"}, 0},
+		{map[string]any{"max_tokens": nil}, 0},
+		{map[string]any{"max_completion_tokens": nil}, 5},
+	} {
+		config := Config{Body: c.body}
+		if got := config.asked(prompt); got != c.want {
+			t.Errorf("%v: %d, want %d", c.body, got, c.want)
+		}
+	}
+}

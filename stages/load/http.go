@@ -125,8 +125,9 @@ func (r *httpRun) prepare(i int) prepared {
 	// now: llama.cpp's does so after every stream. net/http then sends the
 	// request again, on another one, if it may: if it is idempotent, which
 	// this header says to net/http, being empty, and to nobody else. It never
-	// does so on a new connection or once an answer has begun. The time lost
-	// is lag, since the request counts as sent when it last was.
+	// does so on a new connection or once an answer has begun. The request
+	// counts as sent when it first was: a server may have held it for long
+	// before it dropped it, and that time is the server's.
 	if req.Header.Get("Idempotency-Key") == "" {
 		req.Header["Idempotency-Key"] = nil
 	}
@@ -143,15 +144,15 @@ func (r *httpRun) stream(run context.Context, i int, p prepared) {
 	defer release()
 	told := 0
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		if told++; told > 1 {
+			r.resent.Add(1)
+			return
+		}
 		// From here to the write is a hand-over to the connection's own
 		// goroutine. Finding the connection came before: it is part of the
 		// lag, not of the server's time to the first token.
 		a.out.Sent = r.now()
-		if told++; told == 1 {
-			r.rec.Sent(i, a.out.Sent)
-		} else {
-			r.resent.Add(1)
-		}
+		r.rec.Sent(i, a.out.Sent)
 	}}
 	var resp *http.Response
 	err := p.err

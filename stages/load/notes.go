@@ -16,6 +16,9 @@ func Notes(extra map[string]string) []string {
 	if how := extra[extraIgnoreEOS]; how != "" {
 		out = append(out, "ignore_eos: "+how)
 	}
+	if how := extra[extraCut]; how != "" {
+		out = append(out, "answers cut short: "+how)
+	}
 	if how := extra[extraLumps]; how != "" {
 		out = append(out, how+" came in one event though they have several tokens: their time per output token is 0, which says nothing")
 	}
@@ -26,6 +29,7 @@ func Notes(extra map[string]string) []string {
 const (
 	extraTokens    = "output_tokens" // how tokens were counted, where usage did not tell
 	extraIgnoreEOS = "ignore_eos"    // that it was not honoured
+	extraCut       = "cut_short"     // that a limit of the server's own cut answers
 	extraLumps     = "in_one_event"  // how many answers cannot tell the time between tokens
 )
 
@@ -35,8 +39,11 @@ func (r *recorder) describe(m *sample.Meta) {
 	if r.counted > 0 {
 		m.Extra[extraTokens] = fmt.Sprintf("counted from events for %d requests", r.counted)
 	}
-	if r.early > 0 {
-		m.Extra[extraIgnoreEOS] = fmt.Sprintf("%d of %d answers ended before their number of tokens, so the server does not honour it; set workload.ignore_eos: false to accept where the model ends", r.early, r.ended)
+	if n := r.early - r.cut; n > 0 {
+		m.Extra[extraIgnoreEOS] = fmt.Sprintf("%d of %d answers were shorter than asked for, so the server does not honour it or cut them at its context length; set workload.ignore_eos: false to accept where the model ends", n, r.ended)
+	}
+	if r.cut > 0 {
+		m.Extra[extraCut] = fmt.Sprintf("%d of %d were shorter than asked for and ended by a limit of the server (finish_reason length): prompt and output together may exceed its context length; raise that (--max-model-len of vLLM), or ask for shorter prompts or outputs", r.cut, r.ended)
 	}
 	if r.lumps > 0 {
 		m.Extra[extraLumps] = fmt.Sprintf("%d of %d answers", r.lumps, r.ended)

@@ -30,8 +30,10 @@ func TestNotes(t *testing.T) {
 		{noUsage, true, 0.0, nil, "output tokens were counted from events for 2 requests, since the server told no usage: an estimate, as an event can carry several tokens or none"},
 		{noUsage, false, nil, nil, "output tokens were counted from events for 2 requests, since the server told no usage: an estimate, as an event can carry several tokens or none"},
 		{ended, false, nil, 1.0, ""},
-		{ended, true, 2.0, 1.0, "ignore_eos: 2 of 2 answers ended before their number of tokens, so the server does not honour it; set workload.ignore_eos: false to accept where the model ends"},
-		{"sglang-completions", true, 0.0, 1.0, ""}, // fewer than asked for, but by the server's limit
+		{ended, true, 2.0, 1.0, "ignore_eos: 2 of 2 answers were shorter than asked for, so the server does not honour it or cut them at its context length; set workload.ignore_eos: false to accept where the model ends"},
+		// As vLLM does it, too: max_tokens is lowered to what the context leaves.
+		{"sglang-completions", true, 2.0, 1.0, "answers cut short: 2 of 2 were shorter than asked for and ended by a limit of the server (finish_reason length): prompt and output together may exceed its context length; raise that (--max-model-len of vLLM), or ask for shorter prompts or outputs"},
+		{"sglang-completions", false, nil, 1.0, ""},
 		{"llama-completions", true, 0.0, 1.5, ""},
 		{"transformers-chat", true, 0.0, 6.0, "2 of 2 answers came in one event though they have several tokens: their time per output token is 0, which says nothing"},
 	} {

@@ -42,7 +42,8 @@ type recorder struct {
 	rows    []sample.Outcome
 	done    []bool
 	counted int   // answers whose tokens were counted from their events
-	early   int   // answers that ended before their number of tokens though the model's end was to be ignored
+	early   int   // answers with fewer tokens than asked for though the model's end was to be ignored
+	cut     int   // of them, those that the server says to have ended for their length
 	lumps   int   // answers whose several tokens came in one event
 	ended   int   // complete answers
 	tokens  int64 // of complete answers whose number the server told
@@ -95,7 +96,7 @@ func (r *recorder) Done(i int, at int64, o *sample.Outcome) {
 	row := *o
 	prompt := &r.config.Prompts[i]
 	row.ID, row.Scheduled = r.config.requestID(i), int64(r.config.Arrivals[i])
-	counted, early, lumps, ended := 0, 0, 0, 0
+	counted, early, cut, lumps, ended := 0, 0, 0, 0, 0
 	switch {
 	case row.Outcome != sample.OK:
 		if what := r.config.advice(&row, prompt.IDs != nil); what != "" {
@@ -106,11 +107,14 @@ func (r *recorder) Done(i int, at int64, o *sample.Outcome) {
 		counted, ended = 1, 1
 	default:
 		ended = 1
-		// Any other reason than length is the model's end, or a stop that
-		// was not asked for. Events alone would not tell: one may carry
-		// several tokens.
-		if r.config.IgnoreEOS && row.Finish != "length" && row.OutputTokens < int64(prompt.MaxTokens) {
+		// Whatever the reason: vLLM and others lower max_tokens to what the
+		// context leaves and end with length. Events alone would not tell:
+		// one may carry several tokens.
+		if r.config.IgnoreEOS && row.OutputTokens < r.config.asked(prompt) {
 			early = 1
+			if row.Finish == "length" {
+				cut = 1
+			}
 		}
 		if row.Events == 1 && row.OutputTokens > 1 {
 			lumps = 1
@@ -119,7 +123,7 @@ func (r *recorder) Done(i int, at int64, o *sample.Outcome) {
 	row.Derive()
 	r.mu.Lock()
 	r.rows[i], r.done[i] = row, true
-	r.counted, r.early, r.lumps, r.ended = r.counted+counted, r.early+early, r.lumps+lumps, r.ended+ended
+	r.counted, r.early, r.cut, r.lumps, r.ended = r.counted+counted, r.early+early, r.cut+cut, r.lumps+lumps, r.ended+ended
 	r.last = max(r.last, at)
 	if ended > counted {
 		r.tokens, r.events = r.tokens+row.OutputTokens, r.events+row.Events

@@ -10,7 +10,7 @@ import (
 
 // Protocol names how the client measures, with a version that is raised when
 // a change moves the numbers. It enters the keys of measured points.
-const Protocol = "net/http 2"
+const Protocol = "net/http 3"
 
 // Transport sends the requests of a plan and reads their answers. It owns
 // both, so that an event loop can implement it as well as goroutines can.
@@ -49,7 +49,7 @@ type Request struct {
 // Recorder is told what happens, in nanoseconds from the plan's start. It is
 // safe for concurrent use and does not block.
 type Recorder interface {
-	Sent(i int, at int64)                    // request i is about to be written
+	Sent(i int, at int64)                    // request i is about to be written, for the first time
 	First(i int, at int64)                   // its first token came
 	Done(i int, at int64, o *sample.Outcome) // all is known of it; o is the caller's again afterwards
 }

@@ -325,3 +325,41 @@ func TestConnectingIsLagAndNotTTFT(t *testing.T) {
 		}
 	})
 }
+
+// What a server takes before it drops a request on a kept connection is the
+// server's time, and not lag: the request had been sent.
+func TestResentRequestWasSentWhenItFirstWas(t *testing.T) {
+	var arrived []string // one at a time
+	virtual(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		arrived = append(arrived, r.Header.Get("X-Request-Id"))
+		if strings.Contains(string(body), "prompt 1") && len(arrived) == 2 {
+			time.Sleep(2 * time.Second)
+			panic(http.ErrAbortHandler) // closes the connection, without an answer
+		}
+		time.Sleep(50 * time.Millisecond)
+		send(w, text("a"), stop, done)
+	}, func(t *testing.T, h *HTTP, p *pipes) {
+		var sent []time.Duration
+		table, err := Run(t.Context(), point(2), h, func(e Event) {
+			if e.Kind == Sent {
+				sent = append(sent, e.At)
+			}
+		})
+		if err != nil || table.Failed() != 0 {
+			t.Fatalf("error %v, %q", err, table.Error)
+		}
+		if want := []string{RequestID("p", 0), RequestID("p", 1), RequestID("p", 1)}; !slices.Equal(arrived, want) || p.dialed != 2 {
+			t.Errorf("%q arrived over %d connections", arrived, p.dialed)
+		}
+		if o := table.Row(1); o.Sent != 100e6 || math.Abs(o.TTFT-2.05) > 1e-12 || math.Abs(o.E2E-2.05) > 1e-12 {
+			t.Errorf("sent at %d, TTFT %v, E2E %v", o.Sent, o.TTFT, o.E2E)
+		}
+		if f := table.Meta.Facts; f["resent"] != 1 || f["send_lag_max_ms"] != 0 || f["schedule_kept"] != 1 || f["achieved_qps"] != 10 || f["sent"] != 2 {
+			t.Errorf("facts %v", f)
+		}
+		if !slices.Equal(sent, []time.Duration{0, 100 * time.Millisecond}) {
+			t.Errorf("told as sent at %v", sent)
+		}
+	})
+}

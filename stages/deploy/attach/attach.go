@@ -239,13 +239,10 @@ func (r *running) Check(ctx context.Context) error {
 	return nil
 }
 
-// ResetCaches tries. An attached proxy in front of several instances answers
-// for as many of them as it pleases.
-func (r *running) ResetCaches(ctx context.Context) (could bool, err error) {
-	err = ask(ctx, questionTimeout, func(ctx context.Context) (err error) {
-		could, err = r.server.ResetPrefixCache(ctx)
-		return err
-	})
+// ResetCaches tries, and waits for a cache that is in use. An attached proxy
+// in front of several instances answers for as many of them as it pleases.
+func (r *running) ResetCaches(ctx context.Context) (bool, error) {
+	could, err := r.server.ResetWhenFree(ctx, questionTimeout)
 	if err != nil {
 		return false, fmt.Errorf("endpoint %s: reset its prefix cache: %w", r.endpoint.URL, err)
 	}

@@ -2,6 +2,7 @@ package attach
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,9 +10,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"vbp/stages/deploy"
+	"vbp/stages/deploy/probe"
 )
 
 // serve runs a server with these paths, each wanting the API key, and records
@@ -83,6 +86,37 @@ func TestStart(t *testing.T) {
 		t.Errorf("the server was stopped: %v", err)
 	}
 }
+
+// A cache that is in use is asked for again until its lease must have ended;
+// only the clock is not the real one.
+func TestResetCachesInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRunning("http://s", nil)
+		r.endpoint.URL = "http://s"
+		begun := time.Now()
+		free := 2 * time.Second
+		r.server.HTTP = &http.Client{Transport: transport(func(q *http.Request) *http.Response {
+			body := fmt.Sprintf(`{"success":%t}`, time.Since(begun) >= free)
+			return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(body)), Request: q}
+		})}
+		if could, err := r.ResetCaches(t.Context()); !could || err != nil || time.Since(begun) != free {
+			t.Errorf("%v after %v, error %v", could, time.Since(begun), err)
+		}
+		free = time.Hour
+		could, err := r.ResetCaches(t.Context())
+		if could || !errors.Is(err, probe.ErrCacheInUse) || !strings.HasPrefix(err.Error(), "endpoint http://s: reset its prefix cache: the prefix cache is in use") {
+			t.Errorf("%v, error %v", could, err)
+		}
+		if took := time.Since(begun) - 2*time.Second; took <= 30*time.Second || took > time.Minute {
+			t.Errorf("it gave up after %v", took)
+		}
+	})
+}
+
+// transport answers without a network.
+type transport func(*http.Request) *http.Response
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
 
 // A server with nothing but what is needed: no /health, no /version, no
 // cache to reset, and chat only.

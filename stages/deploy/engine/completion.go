@@ -155,15 +155,21 @@ func (s *server) read(b *requestBody, chat bool, requestID string) (*completion,
 			return nil, err
 		}
 	}
+	length := s.settings.Scheduler.MaxModelLen
+	left := length - len(prompt)
+	if left < 1 {
+		return nil, fmt.Errorf("this model's maximum context length is %d tokens, but the prompt has %d, which leaves none for the output; shorten it", length, len(prompt))
+	}
 	// vLLM's defaults: 16 for completions, what is left of the context for chat.
 	limit := 16
 	if chat {
-		limit = max(1, s.settings.Scheduler.MaxModelLen-len(prompt))
+		limit = left
 	}
 	if m := cmp.Or(b.MaxCompletionTokens, b.MaxTokens); m != nil {
 		limit = *m
 	}
-	// As in vLLM the limit must fit, even if the answer would end before it.
+	// As in vLLM a limit beyond the context is lowered without a word.
+	limit = min(limit, left)
 	if err := s.settings.Scheduler.fits(len(prompt), limit); err != nil {
 		return nil, err
 	}

@@ -133,6 +133,35 @@ func TestAnswersEndByThemselves(t *testing.T) {
 	}
 }
 
+// vLLM 0.32 with a context of 2048 answered 2000 tokens of prompt and
+// max_tokens 500 with status 200 and 48 tokens of output.
+func TestOutputIsCutToTheContext(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		o := options(t, append(quick, "--max-model-len=2048", "--step-base=10us")...)
+		o.Strict = strict
+		i := serve(t, o)
+		usage := func(v map[string]any) [2]float64 {
+			u := v["usage"].(object)
+			return [2]float64{u["prompt_tokens"].(float64), u["completion_tokens"].(float64)}
+		}
+		for _, max := range []int{48, 49, 500, 1 << 40} {
+			v := i.object(http.MethodPost, "/v1/completions", object{"prompt": ids(1, 2000), "max_tokens": max, "ignore_eos": true})
+			if got := usage(v); got != [2]float64{2000, 48} || v["choices"].([]any)[0].(object)["finish_reason"] != "length" {
+				t.Errorf("strict %v: max_tokens %d: %v", strict, max, v)
+			}
+		}
+		if got := usage(i.object(http.MethodPost, "/v1/completions", object{"prompt": ids(1, 2047), "ignore_eos": true})); got[1] != 1 {
+			t.Errorf("strict %v: usage %v", strict, got)
+		}
+		chat := i.object(http.MethodPost, "/v1/chat/completions", object{
+			"messages": []object{{"role": "user", "content": "hi"}}, "max_tokens": 5000, "ignore_eos": true,
+		})
+		if got := usage(chat); got[0]+got[1] != 2048 {
+			t.Errorf("strict %v: chat usage %v", strict, got)
+		}
+	}
+}
+
 func TestLeavingClientFreesBlocks(t *testing.T) {
 	i := start(t)
 	ctx, leave := context.WithCancel(t.Context())

@@ -4,6 +4,9 @@ package local
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net/http"
 	"os"
 	"runtime"
 	"strconv"
@@ -11,7 +14,11 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"vbp/stages/deploy"
+	"vbp/stages/deploy/probe"
 )
 
 func TestDeathInMidLife(t *testing.T) {
@@ -32,6 +39,66 @@ func TestDeathInMidLife(t *testing.T) {
 	}
 	eventually(t, "the guardian kills what is left", func() bool { return len(players()) == 0 })
 }
+
+// Engines whose caches are in use are waited for side by side; only the clock
+// is not the real one.
+func TestResetCachesInUse(t *testing.T) {
+	free := map[string]time.Duration{
+		"1": 0, "2": 20 * time.Second, "4": time.Hour,
+		"3": 30 * time.Second, // when a lease of vLLM's ends
+	}
+	engine := func(port int, role deploy.Role) *process {
+		return &process{Process: deploy.Process{Name: string(role) + "-" + strconv.Itoa(port), Role: role, Port: port}}
+	}
+	for _, c := range []struct {
+		processes []*process
+		all       bool
+		took      time.Duration
+		says      string
+	}{
+		{[]*process{engine(1, deploy.Prefill), engine(2, deploy.Decode), engine(3, deploy.Decode), engine(9, deploy.Proxy)}, true, 30 * time.Second, ""},
+		{[]*process{engine(4, deploy.Prefill), engine(4, deploy.Prefill), engine(3, deploy.Decode)}, false, probe.ResetLimit, "prefill-4: reset its prefix cache: the prefix cache is in use"},
+		{[]*process{engine(5, deploy.Server), engine(2, deploy.Server)}, false, 20 * time.Second, ""}, // 5 cannot
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			var mu sync.Mutex
+			reset := map[string]int{}
+			r := &running{processes: c.processes, timeout: time.Second, http: &http.Client{Transport: transport(func(q *http.Request) *http.Response {
+				mu.Lock()
+				defer mu.Unlock()
+				answer := &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Request: q}
+				body := `{"success":false}`
+				switch at, can := free[q.URL.Port()]; {
+				case !can:
+					answer.StatusCode = http.StatusNotFound
+				case time.Since(begun) >= at:
+					reset[q.URL.Port()]++
+					body = `{"success":true}`
+				}
+				answer.Body = io.NopCloser(strings.NewReader(body))
+				return answer
+			})}}
+			all, err := r.ResetCaches(t.Context())
+			if took := time.Since(begun); all != c.all || took != c.took || (err != nil) != (c.says != "") {
+				t.Errorf("%v after %v, error %v", all, took, err)
+			}
+			if c.says != "" && (!errors.Is(err, probe.ErrCacheInUse) || !strings.Contains(err.Error(), c.says)) {
+				t.Errorf("error %q", err)
+			}
+			for port, n := range reset {
+				if n != 1 {
+					t.Errorf("the cache at port %s was emptied %d times", port, n)
+				}
+			}
+		})
+	}
+}
+
+// transport answers without a network.
+type transport func(*http.Request) *http.Response
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
 
 func TestCheckOfHungServer(t *testing.T) {
 	r := start(t, single(), options(t))

@@ -2,7 +2,7 @@
 // deployment needs answered: is it up, which models does it serve, what is it
 // and with what arguments does it run (environment.go), does it complete a
 // request by the API that the load will use (complete.go), can it empty its
-// prefix cache.
+// prefix cache (reset.go).
 //
 // Servers differ in what they can be asked. One that does not know a question
 // has told nothing, which is no error; one that cannot answer right now is.
@@ -120,19 +120,6 @@ func (s *Server) Version(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("GET %s/version: the answer is not JSON: %w (it begins %q)", s.URL, err, start(body))
 	}
 	return v.Version, nil
-}
-
-// ResetPrefixCache asks the server to empty its prefix cache and says whether
-// it did: vLLM at /reset_prefix_cache, SGLang at /flush_cache. One that has no
-// such request (vLLM has it only with VLLM_SERVER_DEV_MODE=1) gives false and
-// no error.
-func (s *Server) ResetPrefixCache(ctx context.Context) (bool, error) {
-	for _, path := range []string{"/reset_prefix_cache", "/flush_cache"} {
-		if _, err := s.do(ctx, http.MethodPost, path, nil); !Missing(err) {
-			return err == nil, err
-		}
-	}
-	return false, nil
 }
 
 // Find returns the model called name, or the only one if name is "". Its

@@ -57,22 +57,3 @@ func TestErrorsNameTheHeader(t *testing.T) {
 		s.Close()
 	}
 }
-
-func TestResetPrefixCache(t *testing.T) {
-	for name, c := range map[string]struct {
-		paths map[string]string
-		could bool
-		fails bool
-	}{
-		"vllm":             {map[string]string{"POST /reset_prefix_cache": "{}"}, true, false},
-		"sglang":           {map[string]string{"POST /flush_cache": "Cache flushed."}, true, false},
-		"sglang at work":   {map[string]string{"POST /flush_cache": "400"}, false, true},
-		"vllm, old method": {map[string]string{"POST /reset_prefix_cache": "405"}, false, false},
-		"neither":          {nil, false, false},
-	} {
-		could, err := serve(t, c.paths).ResetPrefixCache(t.Context())
-		if could != c.could || (err != nil) != c.fails {
-			t.Errorf("%s: %v, error %v", name, could, err)
-		}
-	}
-}

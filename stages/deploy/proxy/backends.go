@@ -112,20 +112,30 @@ func (p *Proxy) health(w http.ResponseWriter, r *http.Request) {
 }
 
 // resetPrefixCache resets every instance and answers 200 if all could, else
-// 502 and which could not. vLLM serves this path in development mode only and
+// which could not, with 409 if all of these only because their blocks are in
+// use, and 502 if not. vLLM serves this path in development mode only and
 // answers 404 without it; in mode, newer versions answer 200 with "success":
 // false when blocks are still held.
 func (p *Proxy) resetPrefixCache(w http.ResponseWriter, r *http.Request) {
 	probes := p.askAll(r, http.MethodPost, "/reset_prefix_cache", "")
+	inUse := 0
 	for i := range probes {
 		var answer struct{ Success *bool }
-		if a := &probes[i]; a.problem() == "" && json.Unmarshal(a.body, &answer) == nil && answer.Success != nil && !*answer.Success {
+		switch a := &probes[i]; {
+		case a.status == http.StatusConflict:
+			inUse++
+		case a.problem() == "" && json.Unmarshal(a.body, &answer) == nil && answer.Success != nil && !*answer.Success:
 			a.refused = "answered that it could not: requests are under way there, or KV waits to be fetched"
+			inUse++
 		}
 	}
 	v := judge(probes)
 	status := http.StatusOK
-	if len(v.Failed) > 0 {
+	switch {
+	case len(v.Failed) == 0:
+	case len(v.Failed) == inUse:
+		status = http.StatusConflict // a later try may do
+	default:
 		status = http.StatusBadGateway
 	}
 	writeJSON(w, status, v)

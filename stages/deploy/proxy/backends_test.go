@@ -95,7 +95,7 @@ func TestResetPrefixCache(t *testing.T) {
 	done, held := f.start("done", says(200, `{"success":true}`)), f.start("held", says(200, `{"success":false}`))
 	_, url = serve(t, Options{Prefill: []string{held}, Decode: []string{done}})
 	resp, body = post(t, url+"/reset_prefix_cache", "")
-	if resp.StatusCode != 502 || !strings.Contains(body, `"failed":[{"instance":"prefill-0"`) || !strings.Contains(body, "waits to be fetched") {
+	if resp.StatusCode != 409 || !strings.Contains(body, `"failed":[{"instance":"prefill-0"`) || !strings.Contains(body, "waits to be fetched") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }
