@@ -54,18 +54,55 @@ func (r *reader) decodeGPUs(n *node) GPUs {
 
 // GPUs is how many accelerators the mode occupies while it is up: instances x
 // what one occupies, summed over its pools. Simulated engines and servers that
-// already run need none; a command of the user's, its tensor-parallel size.
+// already run need none, nor do pools that name their own devices; a command of
+// the user's needs its tensor-parallel size.
 func (m *Mode) GPUs() int {
 	switch {
 	case m.Engine == "simulated" || m.Endpoint != "":
 		return 0
+	case m.OwnDevices(Pool{}) != "" && m.Disaggregated == nil:
+		return 0
 	case m.Engine == "command":
 		return m.TensorParallel
 	case m.Disaggregated != nil:
-		d := m.Disaggregated
-		return d.Prefill.Instances*m.Width(d.Prefill) + d.Decode.Instances*m.Width(d.Decode)
+		d, n := m.Disaggregated, 0
+		for _, p := range []Pool{d.Prefill, d.Decode} {
+			if m.OwnDevices(p) == "" {
+				n += p.Instances * m.Width(p)
+			}
+		}
+		return n
 	}
 	return m.Width(Pool{TensorParallel: m.TensorParallel})
+}
+
+// OwnDevices is CUDA_VISIBLE_DEVICES of a pool's environment: its instances
+// run there and are given no GPUs. "": they are.
+func (m *Mode) OwnDevices(p Pool) string {
+	if own, ok := p.Env[visibleDevices]; ok {
+		return own
+	}
+	return m.Env[visibleDevices]
+}
+
+const visibleDevices = "CUDA_VISIBLE_DEVICES"
+
+// Devices is how many GPUs the mode runs on: those that it is given, and those
+// that its environment names, each once.
+func (m *Mode) Devices() int {
+	pools := []Pool{{}}
+	if d := m.Disaggregated; d != nil {
+		pools = []Pool{d.Prefill, d.Decode}
+	}
+	named := make(map[string]bool)
+	for _, p := range pools {
+		for _, id := range strings.Split(m.OwnDevices(p), ",") {
+			if id = strings.TrimSpace(id); id != "" {
+				named[id] = true
+			}
+		}
+	}
+	return m.GPUs() + len(named)
 }
 
 // Width is how many accelerators an instance of pool p occupies: its

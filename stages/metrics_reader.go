@@ -81,6 +81,10 @@ func (m *metricsReader) facts(f map[string]float64) {
 			f[name] = n
 		}
 	}
+	if transfers, _ := m.grown(anyRole, "vllm:nixl_xfer_time_seconds_count"); transfers > 0 {
+		took, _ := m.grown(anyRole, "vllm:nixl_xfer_time_seconds_sum")
+		f["nixl_transfer_mean_ms"] = 1000 * took / transfers
+	}
 	if queries, _ := m.grown(anyRole, "vllm:prefix_cache_queries_total"); queries > 0 {
 		hits, _ := m.grown(anyRole, "vllm:prefix_cache_hits_total")
 		f["prefix_cache_hit_share"] = hits / queries

@@ -54,7 +54,7 @@ func (b *builder) newResolved(p specs.Point) (resolved, error) {
 	case m.Engine == "simulated":
 		r.gpus = r.deployment.GPUs()
 	case !p.Config.GPUs.None:
-		r.gpus = m.GPUs()
+		r.gpus = m.Devices()
 	}
 	if !p.Config.GPUs.None && !b.site.Elsewhere {
 		r.uses = m.GPUs()

@@ -92,6 +92,11 @@ func printShown(w io.Writer, s *stages.Shown) error {
 		return err
 	}
 	for _, p := range s.Points {
+		if text := handover(p.Facts); text != "" {
+			fmt.Fprintf(w, "handover %s: %s\n", p.Node, text)
+		}
+	}
+	for _, p := range s.Points {
 		for _, n := range p.Notes {
 			fmt.Fprintf(w, "note     %s: %s\n", p.Node, n)
 		}
@@ -101,6 +106,27 @@ func printShown(w io.Writer, s *stages.Shown) error {
 	}
 	fmt.Fprintln(w)
 	return printAnalysis(w, s.Analysis)
+}
+
+// handover says what of the prompts' KV went from prefill to decode instances;
+// "" of a point where nothing tells.
+func handover(facts map[string]float64) string {
+	var parts []string
+	say := func(name, form string, scale float64) {
+		if v, told := facts[name]; told {
+			parts = append(parts, fmt.Sprintf(form, v*scale))
+		}
+	}
+	if _, nixl := facts["nixl_bytes"]; !nixl && facts["external_hit_tokens"] == 0 {
+		return ""
+	}
+	say("external_hit_share", "%.1f %% of the prompt tokens", 100)
+	say("nixl_bytes", "%.1f MB by NIXL", 1e-6)
+	say("nixl_transfer_mean_ms", "%.1f ms a transfer", 1)
+	say("nixl_failed", "%.0f failed", 1)
+	say("nixl_expired", "%.0f expired", 1)
+	say("fallbacks", "%.0f prefilled by decode", 1)
+	return strings.Join(parts, ", ")
 }
 
 func fact(p stages.ShownPoint, name string) string {

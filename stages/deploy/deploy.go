@@ -90,6 +90,13 @@ func (d *Deployment) Pools() []*Pool {
 	return pools
 }
 
+// OwnDevices tells whether the pool's environment says itself which
+// accelerators its instances see.
+func (p *Pool) OwnDevices() bool {
+	_, own := p.Env[visibleDevices]
+	return own
+}
+
 // GPUs is how many accelerators an instance occupies: its tensor-parallel size
 // unless Width says otherwise.
 func (p *Pool) GPUs() int {

@@ -25,8 +25,8 @@ import (
 // Layout returns the processes of d: a cache server, the engines, the proxy. It is
 // pure: ports that are picked at start are 0 in it, in URLs too. self is the
 // path of vbp, which is simulated engine and proxy. gpus are handed out to
-// instances in order, as many to each as it occupies; without any, instances
-// are not told what to use.
+// instances in order, as many to each as it occupies, but for those of pools
+// that name their own; without any, instances are not told what to use.
 func Layout(d deploy.Deployment, self string, gpus []string) ([]deploy.Process, error) {
 	return layout(d, self, gpus, func(int) int { return 0 })
 }
@@ -46,7 +46,13 @@ func layout(d deploy.Deployment, self string, gpus []string, ports row) ([]deplo
 	if err := checkShape(&d); err != nil {
 		return nil, err
 	}
-	if need := d.GPUs(); len(gpus) > 0 && len(gpus) < need {
+	need := 0
+	for _, pool := range d.Pools() {
+		if !pool.OwnDevices() {
+			need += pool.Instances * pool.GPUs()
+		}
+	}
+	if len(gpus) > 0 && len(gpus) < need {
 		return nil, fmt.Errorf("the deployment needs %d GPUs and was given %d: %s", need, len(gpus), strings.Join(gpus, ","))
 	}
 	clientPort := func() int {
@@ -70,7 +76,7 @@ func layout(d deploy.Deployment, self string, gpus []string, ports row) ([]deplo
 			if d.Connector != "" {
 				s.SidePort = ports(pool.GPUs())
 			}
-			if n := pool.GPUs(); len(gpus) > 0 {
+			if n := pool.GPUs(); len(gpus) > 0 && !pool.OwnDevices() {
 				s.GPUs, gpus = gpus[:n:n], gpus[n:]
 			}
 			p, err := adapt(s)
