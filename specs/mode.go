@@ -23,6 +23,13 @@ var (
 		"endpoint":  {"endpoint", "headers", "expect"},
 	}
 	connectors = []string{"nixl", "lmcache"}
+
+	// What many servers tell of themselves; some tell more.
+	toldOften = []string{
+		"engine", "server", "engine_version", "model", "model_root", "max_model_len", "kv_connector", "kv_role", "kv_load_failure_policy",
+		"tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "dtype", "quantization", "kv_cache_dtype", "block_size",
+		"gpu_memory_utilization", "enable_prefix_caching", "enable_chunked_prefill", "enforce_eager", "max_num_seqs", "max_num_batched_tokens",
+	}
 )
 
 // Names become folders, labels and parts of dotted paths.
@@ -81,6 +88,12 @@ func (r *reader) decodeMode(name string, n *node) Mode {
 			m.Disaggregated = r.disaggregated(v, where+".disaggregated")
 		case "expect":
 			m.Expect = r.texts(v, where+".expect", expectNoun, expectName)
+			for _, e := range v.entries {
+				name, _, _ := strings.Cut(e.key, ".")
+				if like := nearest(name, toldOften); !slices.Contains(toldOften, name) && like != "" {
+					r.warnf("%s.expect: servers do not tell %q (did you mean %q?)", where, name, like)
+				}
+			}
 		}
 	}
 	return m
@@ -97,7 +110,7 @@ func (r *reader) disaggregated(n *node, where string) *Disaggregated {
 		case "decode":
 			d.Decode = r.pool(e.value, where+".decode")
 		case "cache_port":
-			if d.CachePort = r.count(e.value, where+".cache_port", 1); d.CachePort > 65535 {
+			if d.CachePort = r.count(e.value, where+".cache_port", 0); d.CachePort > 65535 {
 				r.errorf(e.value.pos, "", "%s.cache_port is over 65535", where)
 			}
 		}

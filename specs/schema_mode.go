@@ -69,7 +69,7 @@ func disaggregatedSchema() *schema {
 		"prefill":   poolSchema("prefill", "NUM_PREFILL_INSTANCES", "PREFILLER_TP_SIZE"),
 		"decode":    poolSchema("decode", "NUM_DECODE_INSTANCES", "DECODER_TP_SIZE"),
 
-		"cache_port": count(1, 65535).says("Cache port", "TCP port of LMCache's server, with connector: lmcache.").or(65432).such("${LMCACHE_PORT:-65432}"),
+		"cache_port": count(0, 65535).says("Cache port", "TCP port of LMCache's server, with connector: lmcache; 0 is any free one.").or(65432).such("${LMCACHE_PORT:-65432}"),
 	})
 	s.AllOf = []*schema{{If: may("connector", "lmcache"), Then: &schema{}, Else: &schema{Properties: properties{{"cache_port", nothing}}}}}
 	return s.says("Disaggregated", "Prefill and decode instances behind a proxy, instead of one instance that does both.")

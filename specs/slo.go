@@ -26,6 +26,9 @@ func (r *reader) decodeSLO(n *node, where string) SLO {
 			s.TPOT = r.duration(e.value, where+".tpot", 1)
 		case "target":
 			s.Target = r.share(e.value, where+".target")
+			if s.Target > 0 && s.Target < 0.01 {
+				r.warnf("%s.target is under 1 %%: write 90%% or 0.9", where)
+			}
 		}
 	}
 	return s

@@ -205,7 +205,7 @@ func collectedPoints(dir string, valid []string) ([]analyze.Point, error) {
 	for i, e := range entries {
 		p := analyze.Point{Table: tables[i]}
 		if e.Path == "" {
-			p.Missing, p.Reason = true, "its load failed, as the journal tells"
+			p.Missing, p.Reason = true, "the journal tells why"
 			fillFromAxes(&tables[i].Meta)
 		} else {
 			v, err := e.judge(rules)

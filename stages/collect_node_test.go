@@ -168,7 +168,7 @@ func TestCollectOfFailedNeed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !slices.ContainsFunc(analysis.Warnings, func(s string) bool {
-		return strings.Contains(s, "nixl: not measured at rate 1000") && strings.Contains(s, "its load failed")
+		return strings.Contains(s, "nixl: not measured at rate 1000") && strings.Contains(s, "the journal tells why")
 	}) {
 		t.Errorf("warnings %q", analysis.Warnings)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vbp/pipeline"
+	"vbp/stages/deploy"
 	"vbp/stages/deploy/attach"
 )
 
@@ -31,15 +32,9 @@ func knownEnvironments(ctx context.Context, g *pipeline.Graph, reveal func(strin
 			continue
 		}
 		asked.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, askTimeout)
-			defer cancel()
-			headers, err := revealAll(in.Deployment.Headers, reveal)
+			env, err := askEndpoint(ctx, in.Deployment, reveal)
 			if err != nil {
-				return // apply will say so
-			}
-			env, err := attach.Ask(ctx, in.Deployment, headers)
-			if err != nil {
-				return
+				return // a plan is told by Starts, an apply by its own start
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -48,4 +43,15 @@ func knownEnvironments(ctx context.Context, g *pipeline.Graph, reveal func(strin
 	}
 	asked.Wait()
 	return known, nil
+}
+
+// askEndpoint asks a server that runs already what it is.
+func askEndpoint(ctx context.Context, d deploy.Deployment, reveal func(string) (string, error)) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	headers, err := revealAll(d.Headers, reveal)
+	if err != nil {
+		return nil, err
+	}
+	return attach.Ask(ctx, d, headers)
 }

@@ -71,7 +71,7 @@ func TestStarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	starts, err := Starts(p, w.site)
+	starts, err := Starts(t.Context(), p, w.parse(spec), w.site)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestStarts(t *testing.T) {
 			t.Errorf("got  %s\nwant %s...", line, want[i])
 		}
 	}
-	if starts[len(starts)-1].Endpoint != "http://127.0.0.1:9" || starts[len(starts)-1].Processes != nil {
+	if starts[len(starts)-1].Endpoint != "http://127.0.0.1:9" || starts[len(starts)-1].Processes != nil || !strings.Contains(starts[len(starts)-1].Trouble, "connection refused") {
 		t.Errorf("a server that runs already: %+v", starts[len(starts)-1])
 	}
 }

@@ -1,9 +1,11 @@
 package stages
 
 import (
+	"context"
 	"strings"
 
 	"vbp/pipeline"
+	"vbp/specs"
 	"vbp/stages/deploy"
 	"vbp/stages/deploy/local"
 )
@@ -13,12 +15,14 @@ type Start struct {
 	Node      string           // of the graph
 	Endpoint  string           // a server that already runs; nothing is started
 	Processes []deploy.Process // in the order in which they start
+	Trouble   string           // what speaks against Endpoint now; "" if it answers
 }
 
 // Starts lists the deployments that p brings up, with every process as it
 // would be started now: free ports are taken from the same places, and GPUs in
 // the same order, so that what differs is only what others took meanwhile.
-func Starts(p *pipeline.Plan, site *Site) ([]Start, error) {
+// Servers that run already are asked whether they are what the plan needs.
+func Starts(ctx context.Context, p *pipeline.Plan, exp *specs.Experiment, site *Site) ([]Start, error) {
 	var starts []Start
 	ids := p.Graph.Units[gpuResource]
 	next := 0 // of ids, among deployments that are up at the same time
@@ -32,7 +36,11 @@ func Starts(p *pipeline.Plan, site *Site) ([]Start, error) {
 			return nil, err
 		}
 		s := Start{Node: n.ID, Endpoint: in.Deployment.Endpoint}
-		if s.Endpoint == "" {
+		if s.Endpoint != "" {
+			if _, err := askEndpoint(ctx, in.Deployment, exp.Reveal); err != nil {
+				s.Trouble = exp.Redact(firstLine(err.Error()))
+			}
+		} else {
 			need := n.Uses[gpuResource]
 			if n.Uses[hostResource] == hostUnits || next+need > len(ids) {
 				next = 0 // it waits until the others have given theirs back

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"vbp/specs"
@@ -72,8 +74,33 @@ func (r *Results) openRun() error {
 	if err != nil {
 		return err
 	}
+	r.choose()
 	r.relabel(r.Points)
 	return nil
+}
+
+// modeInPath is the mode in the path of a file of a run's tree; "" if it has none.
+func modeInPath(file string) string {
+	for _, part := range strings.Split(filepath.ToSlash(file), "/") {
+		if text, ok := strings.CutPrefix(part, "mode="); ok {
+			if mode, err := url.PathUnescape(text); err == nil {
+				return mode
+			}
+		}
+	}
+	return ""
+}
+
+// choose leaves of a run with several modes the one that the label names, if
+// there is one.
+func (r *Results) choose() {
+	named := func(p analyze.Point) bool {
+		mode, _ := p.Table.Meta.Axis("mode")
+		return mode == r.Label
+	}
+	if r.Label != "" && slices.ContainsFunc(r.Points, named) {
+		r.Points = slices.DeleteFunc(r.Points, func(p analyze.Point) bool { return !named(p) })
+	}
 }
 
 // relabel gives the series of points the label: in place of the mode if all
@@ -115,7 +142,14 @@ func (r *Results) openForeign() error {
 		if r.Run == nil {
 			r.Run = l.Run
 		}
-		if l.Exact {
+		if l.Exact { // a part of a run's tree has its mode in its path
+			if mode := modeInPath(l.File); mode != "" {
+				if _, named := m.Axis("mode"); !named {
+					m.Axes = append([]sample.Axis{{Name: "mode", Value: mode, Set: true}}, m.Axes...)
+				}
+			}
+		}
+		if _, named := m.Axis("mode"); l.Exact && named {
 			exact = append(exact, p)
 			continue
 		}
@@ -125,6 +159,10 @@ func (r *Results) openForeign() error {
 		}
 		if mode == "" {
 			mode = res.Name
+		}
+		if l.Exact { // its other axes are its own
+			m.Axes = append([]sample.Axis{{Name: "mode", Value: mode, Set: true}}, m.Axes...)
+			continue
 		}
 		m.Axes = []sample.Axis{
 			{Name: "mode", Value: mode, Set: true},

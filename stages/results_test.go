@@ -229,3 +229,44 @@ func TestAskWarns(t *testing.T) {
 		t.Errorf("with objectives of the question: %q, %v", a.Warnings, err)
 	}
 }
+
+// Two parts of a run's tree, or the run itself twice, compare as its two
+// modes: no label is lost, and no modes are pooled.
+func TestPartsOfARunKeepTheirModes(t *testing.T) {
+	w := newWorld(t)
+	dir := w.apply(twoModes).RunDir
+	names := func(dirs ...string) string {
+		var all []*Results
+		for i := 0; i < len(dirs); i += 2 {
+			r, err := OpenResults(dirs[i], dirs[i+1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, r)
+		}
+		a, err := Ask(all, Question{TTFT: math.NaN(), TPOT: math.NaN(), Target: math.NaN(), ScaleRate: math.NaN()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, s := range a.Series {
+			out = append(out, fmt.Sprintf("%s %d", s.Name, s.Rates[0].Sent))
+		}
+		return strings.Join(out, ", ")
+	}
+	part := func(mode string) string { return filepath.Join(dir, "samples", "mode="+mode) }
+	for _, c := range []struct {
+		dirs []string
+		want string
+	}{
+		{[]string{part("simple"), "A", part("nixl"), "B"}, "A 4, B 4"},
+		{[]string{dir, "simple", dir, "nixl"}, "simple 4, nixl 4"},
+		{[]string{dir, "nixl"}, "nixl 4"},
+		{[]string{dir, "other"}, "other simple 4, other nixl 4"},
+		{[]string{filepath.Join(dir, "samples"), ""}, "nixl 4, simple 4"},
+	} {
+		if got := names(c.dirs...); got != c.want {
+			t.Errorf("%q: %q, want %q", c.dirs, got, c.want)
+		}
+	}
+}

@@ -16,7 +16,7 @@ import (
 // measurement's key.
 type standard struct {
 	rules  []*specs.Rule     // of the spec
-	proof  []*specs.Rule     // of the point's connector, but for those that the spec has rules about
+	proof  []*specs.Rule     // of every point, and of its connector, but for those that the spec has rules about
 	expect map[string]string // what the servers had to tell of themselves
 }
 
@@ -29,19 +29,20 @@ var treatment = map[string][]string{
 	"lmcache": {"external_hit_share > 0.5"}, // LMCache hands over whole chunks, and late ones not at all
 }
 
-// notAlwaysTold are facts of treatment that some versions of vLLM do not tell
-// though they tell of the others (no expiries before 0.16): what is not told
-// is held against nobody.
-var notAlwaysTold = map[string]bool{"nixl_expired": true}
+// notAlwaysTold are facts that some points have not: versions of vLLM before
+// 0.16 tell of no expiries though of the rest, and imported points have no
+// facts. What is not told is held against nobody.
+var notAlwaysTold = map[string]bool{"nixl_expired": true, "healthy_after": true}
 
 // standardOf is the standard for a point whose configuration (see configOf)
 // is config.
 func standardOf(rules []*specs.Rule, config, expect map[string]string) (standard, error) {
 	s := standard{rules: rules, expect: expect}
-	if config["num_prefill_instances"] == "" {
-		return s, nil
+	always := []string{"healthy_after == 1"} // servers that died or hang: what they answered last is not what they can do
+	if config["num_prefill_instances"] != "" {
+		always = append(always, treatment[config["deployment_mode"]]...)
 	}
-	for _, src := range treatment[config["deployment_mode"]] {
+	for _, src := range always {
 		r, err := specs.CompileRule(src)
 		if err != nil {
 			return s, err

@@ -87,7 +87,11 @@ func reportApply(a *stages.Applied, asJSON bool, stdout, stderr io.Writer) error
 	}
 	switch {
 	case t.Usable == 0:
-		return exitError{exitNothing, fmt.Errorf("no point has a usable result; the logs of servers that were started are in %s", filepath.Join(a.RunDir, "logs"))}
+		text := "no point has a usable result"
+		if logs := filepath.Join(a.RunDir, "logs"); isDir(logs) {
+			text += "; the logs of servers that were started are in " + logs
+		}
+		return exitError{exitNothing, errors.New(text)}
 	case t.Lost+t.LostSteps > 0:
 		return exitError{exitPartial, fmt.Errorf("partial: %s; the same command tries again", lostText(t))}
 	}

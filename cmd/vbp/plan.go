@@ -45,7 +45,7 @@ lines and environment of every server that would be started.`,
 			if err != nil {
 				return bad(err)
 			}
-			starts, err := stages.Starts(p, site)
+			starts, err := stages.Starts(cmd.Context(), p, exp, site)
 			if err != nil {
 				return bad(err)
 			}
@@ -82,9 +82,12 @@ func printPlan(w io.Writer, p *pipeline.Plan, starts []stages.Start) error {
 // startsText is every command line of the servers that would be started, to be
 // pasted into a shell.
 func startsText(starts []stages.Start) string {
-	var b strings.Builder
+	var b, trouble strings.Builder
 	for _, s := range starts {
 		if s.Endpoint != "" {
+			if s.Trouble != "" {
+				fmt.Fprintf(&trouble, "\n%s would fail now: %s\n", s.Node, s.Trouble)
+			}
 			continue
 		}
 		fmt.Fprintf(&b, "\n# %s\n", s.Node)
@@ -92,10 +95,11 @@ func startsText(starts []stages.Start) string {
 			fmt.Fprintln(&b, p.Shell())
 		}
 	}
+	text := trouble.String()
 	if b.Len() > 0 {
-		return "\nServers that would be started (a port that is taken by then is replaced):\n" + b.String()
+		text += "\nServers that would be started (a port that was picked and is taken by then is replaced):\n" + b.String()
 	}
-	return ""
+	return text
 }
 
 // planSummary counts a plan's decisions in one line.

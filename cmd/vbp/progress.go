@@ -28,21 +28,45 @@ type progress struct {
 	active          []*activity // in order of beginning
 	drawn           int         // lines of the block on the screen
 	last            time.Time
+	stop            chan struct{} // closed by end: nothing is redrawn any more
+	stopped         sync.WaitGroup
 }
 
 // activity is a node at work.
 type activity struct {
-	node *pipeline.Node
-	text string
-	load *stages.LoadProgress
+	node  *pipeline.Node
+	begun time.Time
+	text  string
+	load  *stages.LoadProgress
 }
 
 func newProgress(w io.Writer, quiet bool) *progress {
 	p := &progress{w: w, quiet: quiet, left: make(map[string]time.Duration)}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.term = f
+		p.stop = make(chan struct{})
+		p.stopped.Go(p.tick)
 	}
 	return p
+}
+
+// tick redraws the block each second, so that it can be seen how long
+// something takes that tells nothing.
+func (p *progress) tick() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-p.stop:
+			return
+		case <-t.C:
+			p.mu.Lock()
+			if len(p.active) > 0 {
+				p.draw(true)
+			}
+			p.mu.Unlock()
+		}
+	}
 }
 
 // plan says what is ahead.
@@ -80,7 +104,7 @@ func (p *progress) event(e pipeline.Event) {
 	defer p.mu.Unlock()
 	switch e.Kind {
 	case pipeline.Began:
-		p.active = append(p.active, &activity{node: e.Node})
+		p.active = append(p.active, &activity{node: e.Node, begun: time.Now()})
 		if p.term == nil && e.Node.Kind != pipeline.Pure {
 			p.line(e.Node.ID + ": " + beginning(e))
 		}
@@ -88,7 +112,7 @@ func (p *progress) event(e pipeline.Event) {
 		p.progressed(e)
 	case pipeline.Started:
 		p.finish(e.Node)
-		p.line(e.Node.ID + ": ready")
+		p.line(e.Node.ID + ": ready after " + e.Took.Round(time.Second).String())
 	case pipeline.Stopped:
 		p.line(e.Node.ID + ": stopped after " + e.Took.Round(time.Second).String())
 	case pipeline.Done:
@@ -222,10 +246,15 @@ func (p *progress) draw(must bool) {
 		case a.load != nil:
 			l := a.load
 			add(fmt.Sprintf("  %s  sent %d/%d  done %d  failed %d  met %s", shortID(a.node), l.Sent, l.Total, l.Done, l.Failed, liveShare(l)))
-		case a.text != "":
-			add("  " + shortID(a.node) + "  " + a.text)
 		default:
-			add("  " + shortID(a.node))
+			text := "  " + shortID(a.node)
+			if took := time.Since(a.begun).Round(time.Second); took > 0 {
+				text += "  " + took.String()
+			}
+			if a.text != "" {
+				text += "  " + a.text
+			}
+			add(text)
 		}
 	}
 	status := fmt.Sprintf("  %d of %d steps", p.finished, p.total)
@@ -253,8 +282,13 @@ func (p *progress) erase() {
 	}
 }
 
-// end leaves the screen to what comes next.
+// end leaves the screen to what comes next. It may be called more than once.
 func (p *progress) end() {
+	if p.stop != nil {
+		close(p.stop)
+		p.stopped.Wait()
+		p.stop = nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.erase()

@@ -121,7 +121,12 @@ func short(axis, value string) string {
 func (g *group) describe() (warnings []string) {
 	values := map[string][]string{}
 	var gpus []int
+	measured := func(p Point) bool { return !p.Missing }
+	some := slices.ContainsFunc(g.points, measured)
 	for _, p := range g.points {
+		if some && !measured(p) {
+			continue // what was measured knows better
+		}
 		m := p.Table.Meta
 		if m.GPUs > 0 && !slices.Contains(gpus, m.GPUs) {
 			gpus = append(gpus, m.GPUs)
