@@ -2,6 +2,7 @@ package specs
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -114,7 +115,7 @@ func (m *Mode) Width(p Pool) int {
 		size := 1
 		for _, args := range [][]Arg{m.Args, p.Args} { // the pool's win
 			for _, a := range args {
-				if n, ok := a.Value.(int64); ok && strings.ReplaceAll(a.Name, "_", "-") == name && n >= 1 {
+				if n, err := strconv.ParseFloat(fmt.Sprint(a.Value), 64); err == nil && strings.ReplaceAll(a.Name, "_", "-") == name && n >= 1 {
 					size = int(min(n, maxParallel))
 				}
 			}

@@ -16,7 +16,7 @@ func TestOwnDevices(t *testing.T) {
 		{"{engine: command, run: 'x {port} {gpus}', tensor_parallel: 4}", 4, 4},
 		{"{engine: command, run: 'x {port}'}", 0, 0},
 		{"{engine: command, run: 'x {port}', tensor_parallel: 2, env: {CUDA_VISIBLE_DEVICES: '1,2'}}", 0, 2},
-		{"{engine: vllm, args: {data-parallel-size: 2}, disaggregated: {prefill: {args: {pipeline_parallel_size: 3}}}}", 8, 8},
+		{"{engine: vllm, args: {data-parallel-size: '2'}, disaggregated: {prefill: {args: {pipeline_parallel_size: 3}}}}", 8, 8},
 	} {
 		e, err := Parse("x.yaml", []byte("modes: {m: "+c.mode+"}\nsweep: {qps: [1]}\n"), Options{})
 		if err != nil {

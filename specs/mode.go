@@ -148,6 +148,7 @@ func (r *reader) parallel(n *node, where string) int {
 var argHasKey = map[string]string{
 	"model":                  "the spec's model",
 	"port":                   "port",
+	"host":                   "nothing: servers listen on 127.0.0.1",
 	"tensor-parallel-size":   "tensor_parallel",
 	"gpu-memory-utilization": "gpu_memory_utilization",
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,9 @@ import (
 
 	"vbp/specs"
 )
+
+// deviceForm is an index or a UUID as CUDA_VISIBLE_DEVICES takes them.
+var deviceForm = regexp.MustCompile(`^(0|[1-9][0-9]{0,3}|GPU-[0-9a-fA-F-]+|MIG-[0-9a-zA-Z/-]+)$`)
 
 // gpuResource is the accelerators of this host, by index or UUID.
 const gpuResource = "gpu"
@@ -27,7 +31,7 @@ type accelerators struct {
 
 // smiTimeout bounds nvidia-smi, which takes seconds on a host whose driver
 // sleeps.
-const smiTimeout = 30 * time.Second
+const smiTimeout = 10 * time.Second
 
 // findAccelerators lists what the spec's gpus stand for: a count or a list as
 // it is; auto is VBP_GPUS (a count or a list), else CUDA_VISIBLE_DEVICES, else
@@ -49,7 +53,7 @@ func findAccelerators(g specs.GPUs) (accelerators, error) {
 	case os.Getenv("VBP_GPUS") != "" && os.Getenv("VBP_GPUS") != "auto":
 		text := os.Getenv("VBP_GPUS")
 		a.source = "VBP_GPUS=" + text
-		if n, err := strconv.Atoi(text); err == nil && n >= 0 {
+		if n, err := strconv.Atoi(text); err == nil && n >= 0 && n <= 4096 {
 			var err error
 			if a.ids, err = counted(n, visible); err != nil {
 				return a, fmt.Errorf("VBP_GPUS: %w", err)
@@ -70,6 +74,9 @@ func findAccelerators(g specs.GPUs) (accelerators, error) {
 		a.source = "this host: CUDA_VISIBLE_DEVICES is not set, and " + smiErr.Error()
 	}
 	for _, id := range a.ids {
+		if !deviceForm.MatchString(id) {
+			return a, fmt.Errorf("%s: %q is not a GPU; a list has indices or UUIDs, such as 0,1 (gpus: none in the spec: engines run without)", a.source, id)
+		}
 		for _, d := range listed {
 			if (d.index == id || strings.HasPrefix(d.uuid, id)) && !slices.Contains(a.kinds, d.kind) {
 				a.kinds = append(a.kinds, d.kind)
@@ -120,7 +127,9 @@ func nvidiaSMI() ([]device, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), smiTimeout)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, path, "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits").Output()
+	cmd := exec.CommandContext(ctx, path, "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
+	cmd.WaitDelay = time.Second // its children may hold the pipe
+	out, err := cmd.Output()
 	if err != nil {
 		return nil, fmt.Errorf("nvidia-smi failed: %w", err)
 	}

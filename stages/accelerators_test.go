@@ -72,6 +72,13 @@ func TestFindAccelerators(t *testing.T) {
 			t.Errorf("somebody else's GPUs are taken: %v", err)
 		}
 	}
+	t.Setenv("CUDA_VISIBLE_DEVICES", "")
+	for _, text := range []string{"none", "1.5", "[0]", "999999999999999999", "00"} {
+		t.Setenv("VBP_GPUS", text)
+		if _, err := findAccelerators(specs.GPUs{Auto: true}); text != "00" && (err == nil || !strings.Contains(err.Error(), "is not a GPU")) {
+			t.Errorf("VBP_GPUS=%s: %v", text, err)
+		}
+	}
 	t.Setenv("VBP_GPUS", "-3")
 	if _, err := findAccelerators(specs.GPUs{Auto: true}); err == nil || !strings.Contains(err.Error(), "VBP_GPUS=-3 is neither a count nor a list") {
 		t.Errorf("got %v", err)

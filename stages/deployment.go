@@ -116,6 +116,9 @@ func ambient(environ []string) map[string]string {
 	for name, value := range environMap(environ) {
 		of := func(prefix string) bool { return strings.HasPrefix(name, prefix) }
 		hush := func(word string) bool { return strings.Contains(name, word) }
+		if vllm.PerInstance[name] || strings.Contains(value, "://") && strings.Contains(value, "@") { // or with a password
+			continue
+		}
 		if slices.ContainsFunc([]string{"VLLM_", "LMCACHE_", "NCCL_", "UCX_"}, of) && name != "LMCACHE_PORT" && // a variable of the examples
 			!slices.ContainsFunc([]string{"KEY", "TOKEN", "SECRET", "PASSWORD"}, hush) {
 			env[name] = value
@@ -134,7 +137,9 @@ func configOf(d deploy.Deployment) map[string]string {
 	case d.Server != nil:
 		c["engine"] = d.Engine
 		c["deployment_mode"] = "simple"
-		c["tensor_parallel_size"] = strconv.Itoa(d.Server.TensorParallel)
+		if d.Server.TensorParallel > 0 { // not of a command that says nothing of GPUs
+			c["tensor_parallel_size"] = strconv.Itoa(d.Server.TensorParallel)
+		}
 	default:
 		c["engine"] = d.Engine
 		c["deployment_mode"] = d.Connector

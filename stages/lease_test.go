@@ -28,7 +28,7 @@ func (w *world) withVLLM() {
 func TestGPUsAreLeased(t *testing.T) {
 	w := newWorld(t)
 	w.withVLLM()
-	t.Setenv("VBP_GPUS", "GPU-x,3,5")
+	t.Setenv("VBP_GPUS", "GPU-ab,3,5")
 	w.prepare = func(s *server) error {
 		for _, other := range w.started() {
 			other.mu.Lock()

@@ -206,6 +206,7 @@ var facts = []load.Fact{
 	{Name: "order", Doc: "how many points its deployment had been loaded with, this one counted"},
 	{Name: "engine_late_mean_ms", Doc: "how late a simulated engine handed out the tokens of a step, on average, for the worst instance"},
 	{Name: "nixl_bytes", Doc: "bytes of KV that NIXL moved between instances"},
+	{Name: "nixl_silent", Doc: "decode instances that fetched no KV by NIXL, or do not tell"},
 	{Name: "nixl_transfer_mean_ms", Doc: "how long NIXL took to move the KV of a request, on average"},
 	{Name: "nixl_failed", Doc: "NIXL transfers that failed"},
 	{Name: "nixl_expired", Doc: "requests whose KV was not fetched before the prefill instance gave it up, of those that it gave up before the point ended: a lease takes 30 s"},

@@ -2,6 +2,7 @@ package stages
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"vbp/pipeline"
@@ -70,12 +71,28 @@ func (m *metricsReader) write(path string, start int64) error {
 // simulated engine was, whose results say nothing if this machine was too busy
 // to simulate at full pace. A fact is there if a server has the counter.
 func (m *metricsReader) facts(f map[string]float64) {
-	for name, counters := range map[string][]string{
+	taker := func(r deploy.Role) bool { return r != deploy.Prefill && r != deploy.Proxy } // of KV
+	giver := func(r deploy.Role) bool { return r != deploy.Decode && r != deploy.Proxy }
+	if m.whole() {
 		// A counter's name as vLLM exposes it, and as its documents have it.
-		"nixl_bytes":   {"vllm:nixl_bytes_transferred_sum"},
-		"nixl_failed":  {"vllm:nixl_num_failed_transfers_total", "vllm:nixl_num_failed_transfers"},
-		"nixl_expired": {"vllm:nixl_num_kv_expired_reqs_total", "vllm:nixl_num_kv_expired_reqs"},
-		"preemptions":  {"vllm:num_preemptions_total"},
+		for name, c := range map[string]struct {
+			of       func(deploy.Role) bool
+			counters []string
+		}{
+			"nixl_bytes":   {taker, []string{"vllm:nixl_bytes_transferred_sum"}},
+			"nixl_failed":  {taker, []string{"vllm:nixl_num_failed_transfers_total", "vllm:nixl_num_failed_transfers"}},
+			"nixl_expired": {giver, []string{"vllm:nixl_num_kv_expired_reqs_total", "vllm:nixl_num_kv_expired_reqs"}},
+		} {
+			if n, told := m.grown(c.of, c.counters...); told {
+				f[name] = n
+			}
+		}
+		if _, told := f["nixl_bytes"]; told {
+			f["nixl_silent"] = m.silent(taker, "vllm:nixl_bytes_transferred_sum")
+		}
+	}
+	for name, counters := range map[string][]string{
+		"preemptions": {"vllm:num_preemptions_total"},
 	} {
 		if n, told := m.grown(anyRole, counters...); told {
 			f[name] = n
@@ -90,7 +107,6 @@ func (m *metricsReader) facts(f map[string]float64) {
 		f["prefix_cache_hit_share"] = hits / queries
 	}
 	// What a prefill instance finds outside is no proof of a handover.
-	taker := func(r deploy.Role) bool { return r != deploy.Prefill }
 	if hits, told := m.grown(taker, "vllm:external_prefix_cache_hits_total"); told {
 		f["external_hit_tokens"] = hits
 		if queries, _ := m.grown(taker, "vllm:external_prefix_cache_queries_total"); queries > 0 {
@@ -103,6 +119,24 @@ func (m *metricsReader) facts(f map[string]float64) {
 			f["engine_late_mean_ms"] = max(f["engine_late_mean_ms"], 1000*sums[instance]/n)
 		}
 	}
+}
+
+// whole tells whether every instance but the proxy was read before and after
+// the point: else what the others tell proves nothing.
+func (m *metricsReader) whole() bool {
+	return !slices.ContainsFunc(m.scraper.Unread(), func(name string) bool { return m.roles[name] != deploy.Proxy })
+}
+
+// silent is how many instances of some roles a counter did not grow on, or
+// that do not have it.
+func (m *metricsReader) silent(of func(deploy.Role) bool, counter string) float64 {
+	grown, n := m.scraper.Delta(counter), 0.0
+	for instance, role := range m.roles {
+		if of(role) && grown[instance] == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func anyRole(deploy.Role) bool { return true }

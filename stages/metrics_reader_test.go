@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"vbp/stages/deploy"
@@ -67,5 +68,52 @@ func TestLoadMetrics(t *testing.T) {
 		if s.unkeyed > 0 {
 			t.Errorf("%d readings came without the endpoint's headers", s.unkeyed)
 		}
+	}
+}
+
+// What NIXL moved is counted where it is fetched, on every instance: one that
+// fetched nothing, or could not be read, cannot hide behind the others.
+func TestHandoverIsProvenOfEveryInstance(t *testing.T) {
+	nixl := func(bytes, expired int) func(int) string {
+		return func(n int) string {
+			return fmt.Sprintf("# TYPE vllm:nixl_bytes_transferred summary\nvllm:nixl_bytes_transferred_sum %d\nvllm:nixl_bytes_transferred_count %d\n"+
+				"# TYPE vllm:nixl_num_failed_transfers_total counter\nvllm:nixl_num_failed_transfers_total 0\n"+
+				"# TYPE vllm:nixl_num_kv_expired_reqs_total counter\nvllm:nixl_num_kv_expired_reqs_total %d\n", n*bytes, n, n*expired)
+		}
+	}
+	for _, c := range []struct {
+		name                  string
+		prefill, first, other func(int) string
+		reason                string // "": usable
+	}{
+		{"all fetch", nixl(0, 0), nixl(4096, 0), nixl(4096, 0), ""},
+		{"one fetches nothing", nixl(0, 0), nixl(4096, 0), nixl(0, 0), "nixl_silent == 0, it was 1"},
+		{"one has no such counter", nixl(0, 0), nixl(4096, 0), func(int) string { return "process_cpu_seconds_total 1\n" }, "nixl_silent == 0, it was 1"},
+		{"one cannot be read", nixl(0, 0), nixl(4096, 0), nil, "the fact nixl_bytes is missing"},
+		{"prefill cannot be read", nil, nixl(4096, 0), nixl(4096, 0), "the fact nixl_bytes is missing"},
+		{"KV expired where it was held", nixl(0, 2), nixl(4096, 0), nixl(4096, 0), "nixl_expired == 0, it was 2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			front := newServer(t)
+			front.deployment.Connector = "nixl"
+			for i, m := range []func(int) string{c.prefill, c.first, c.other} {
+				s := newServer(t)
+				s.metrics = m
+				role := deploy.Decode
+				if i == 0 {
+					role = deploy.Prefill
+				}
+				front.endpoint.Instances = append(front.endpoint.Instances, deploy.Instance{Name: fmt.Sprint(role, i), Role: role, URL: s.endpoint.URL})
+			}
+			front.endpoint.Instances = front.endpoint.Instances[1:] // its own place is the proxy's
+			w.site.Local = fixed{front}
+			a := w.apply(changed(t, oneMode, "{engine: simulated}", "{engine: simulated, disaggregated: {connector: nixl, decode: {instances: 2}}}"))
+			for _, r := range a.Report.Results {
+				if r.Node.Stage == "load" && (r.Verdict.Usable != (c.reason == "") || !strings.Contains(r.Verdict.Reason, c.reason)) {
+					t.Errorf("usable %v: %q; want %q", r.Verdict.Usable, r.Verdict.Reason, c.reason)
+				}
+			}
+		})
 	}
 }

@@ -9,7 +9,7 @@ import (
 func TestTreatmentIsProven(t *testing.T) {
 	nixl := map[string]string{"deployment_mode": "nixl", "num_prefill_instances": "1"}
 	lmcache := map[string]string{"deployment_mode": "lmcache", "num_prefill_instances": "1"}
-	good := map[string]float64{"nixl_bytes": 1e6, "nixl_failed": 0, "nixl_expired": 0, "fallbacks": 0}
+	good := map[string]float64{"nixl_bytes": 1e6, "nixl_failed": 0, "nixl_expired": 0, "nixl_silent": 0, "fallbacks": 0}
 	with := func(name string, v float64) map[string]float64 {
 		f := map[string]float64{name: v}
 		for k, v := range good {
@@ -35,8 +35,9 @@ func TestTreatmentIsProven(t *testing.T) {
 		{"only that one is replaced", nixl, with("nixl_bytes", 0), []string{"nixl_failed <= 1"}, "nixl_bytes > 0"},
 		{"one instance moves nothing", map[string]string{"deployment_mode": "simple"}, nil, nil, ""},
 		{"a mode that was called nixl", map[string]string{"deployment_mode": "nixl"}, nil, nil, ""},
+		{"one decode instance fetched nothing", nixl, with("nixl_silent", 1), nil, "nixl_silent == 0"},
 		{"one decode instance prefilled", nixl, with("fallbacks", 1), nil, "fallbacks == 0"},
-		{"a vLLM that tells no expiries", nixl, map[string]float64{"nixl_bytes": 1, "nixl_failed": 0, "fallbacks": 0}, nil, ""},
+		{"a vLLM that tells no expiries", nixl, map[string]float64{"nixl_bytes": 1, "nixl_silent": 0, "nixl_failed": 0, "fallbacks": 0}, nil, ""},
 		{"LMCache delivered", lmcache, map[string]float64{"external_hit_share": .9}, nil, ""},
 		{"LMCache delivered little", lmcache, map[string]float64{"external_hit_share": .1}, nil, "external_hit_share > 0.5"},
 	} {
@@ -62,6 +63,8 @@ func TestExpect(t *testing.T) {
 		{"another", "kv_connector=NixlConnector", "kv_connector=none", "expect kv_connector: NixlConnector, but the servers have none"},
 		{"not told", "kv_connector=NixlConnector", "model=m engine=vllm", "expect kv_connector: NixlConnector, but the servers do not tell it (they tell engine, model)"},
 		{"instances differ", "dtype=bfloat16", "dtype.decode-0=bfloat16 dtype.prefill-0=float16", "expect dtype: bfloat16, but the servers differ: dtype.decode-0 bfloat16, dtype.prefill-0 float16"},
+		{"of one instance, while all agree", "kv_connector.prefill-0=NixlConnector", "kv_connector=NixlConnector", ""},
+		{"a number", "gpu_memory_utilization=0.80", "gpu_memory_utilization=0.8", ""},
 		{"of one instance", "kv_role.prefill-0=kv_producer", "kv_role.prefill-0=kv_producer kv_role.decode-0=kv_consumer", ""},
 	} {
 		if got := unmet(pairs(c.expect), pairs(c.environment)); got != c.want {

@@ -252,6 +252,20 @@ func (s *Scraper) Warnings() []string {
 	return out
 }
 
+// Unread lists the instances that could not be read both by Begin and at the
+// end of Run: nothing can be said of their counters.
+func (s *Scraper) Unread() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for i, c := range s.counts {
+		if !c.begun || !c.ended {
+			out = append(out, s.instances[i].Name)
+		}
+	}
+	return out
+}
+
 // Delta is by how much a counter (or NAME_sum, NAME_count of a histogram) grew
 // on each instance from Begin to the end of Run, summed over its labels. An
 // instance that does not report it, or could not be read at either end, is

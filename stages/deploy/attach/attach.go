@@ -13,6 +13,7 @@ import (
 	"maps"
 	"net/http"
 	neturl "net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -231,10 +232,29 @@ func (r *running) Endpoint() deploy.Endpoint { return r.endpoint }
 
 func (r *running) Environment() map[string]string { return r.environment }
 
-// Check asks /health.
+// Check asks /health, and whether it is still the server that it was.
 func (r *running) Check(ctx context.Context) error {
-	if err := r.health(ctx); err != nil {
+	err := r.health(ctx)
+	if err == nil {
+		err = r.same(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("endpoint %s: %w", r.endpoint.URL, err)
+	}
+	return nil
+}
+
+// same says what is different about the server from when it was attached to:
+// somebody may have started another one at its address.
+func (r *running) same(ctx context.Context) error {
+	now := running{server: r.server}
+	if _, err := now.identify(ctx, r.endpoint.Model); err != nil {
+		return err
+	}
+	for _, k := range slices.Sorted(maps.Keys(now.environment)) {
+		if was, is := r.environment[k], now.environment[k]; was != is {
+			return fmt.Errorf("it is another server now: %s was %q and is %q", k, was, is)
+		}
 	}
 	return nil
 }

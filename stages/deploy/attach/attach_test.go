@@ -302,3 +302,30 @@ func TestStartRefuses(t *testing.T) {
 		t.Error("a cancelled start succeeded")
 	}
 }
+
+// Another server at the same address is not the one that was attached to.
+func TestCheckNoticesAnotherServer(t *testing.T) {
+	var version atomic.Value
+	version.Store("1.0")
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /v1/models", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"data": [{"id": "m"}]}`) })
+	mux.HandleFunc("GET /version", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"version": %q}`, version.Load())
+	})
+	mux.HandleFunc("POST /v1/completions", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"choices": [{"text": "a"}]}`) })
+	s := httptest.NewServer(mux)
+	defer s.Close()
+	r, err := New().Start(t.Context(), deploy.Deployment{Endpoint: s.URL, Model: "m"}, deploy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Stop(t.Context())
+	if err := r.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	version.Store("2.0")
+	if err := r.Check(t.Context()); err == nil || !strings.Contains(err.Error(), `it is another server now: engine_version was "1.0" and is "2.0"`) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -233,8 +233,10 @@ func guard(server int, orders <-chan time.Duration, signals <-chan os.Signal, sa
 		text := ""
 		code, text = exitCode(status)
 		say(report{Event: "exited", Exit: text})
-		deadline = time.Now() // the rest of the tree has no purpose
-		again.Reset(0)
+		if deadline.IsZero() {
+			deadline = time.Now() // the rest of the tree has no purpose
+		} // else it was asked to stop too, and has its time: of a shell's child
+		again.Reset(time.Until(deadline))
 	}
 	for {
 		select {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -170,8 +171,8 @@ func (r *running) describe(ctx context.Context, d deploy.Deployment) error {
 			if err != nil {
 				return err
 			}
-			if found, err = probe.Find(models, name); err != nil && len(models) == 1 {
-				found, err = models[0], nil // served under another name, by the engine's own arguments
+			if found, err = probe.Find(models, name); err != nil && len(models) == 1 && (models[0].Root == name || ownName(&d)) {
+				found, err = models[0], nil // the same under another name
 			}
 			return err
 		})
@@ -198,6 +199,22 @@ func (r *running) describe(ctx context.Context, d deploy.Deployment) error {
 	r.environment = merge(engines, facts)
 	r.environment["engine"] = d.Engine
 	return nil
+}
+
+// ownName tells whether the servers of d may call the model as they please:
+// by an argument, or because a command of the user's says what it serves.
+func ownName(d *deploy.Deployment) bool {
+	if d.Engine == "command" {
+		return true
+	}
+	for _, p := range d.Pools() {
+		for _, a := range p.Args {
+			if strings.ReplaceAll(a.Name, "_", "-") == "served-model-name" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // merge joins what engines told: a fact on which all agree stands once, one

@@ -55,6 +55,10 @@ func kvTransfer(connector string, role deploy.Role) transfer {
 	return t
 }
 
+// PerInstance are variables that each instance is told for itself: what a
+// shell around vbp says of them cannot be meant for all.
+var PerInstance = map[string]bool{"VLLM_SERVER_DEV_MODE": true, "VLLM_NIXL_SIDE_CHANNEL_HOST": true, "VLLM_NIXL_SIDE_CHANNEL_PORT": true}
+
 // CacheTag is the member of kv_transfer_params by which requests tell LMCache
 // to name their KV apart from that of others, so that a measurement finds
 // nothing that an earlier one left in a cache server, which cannot be emptied.
