@@ -27,6 +27,15 @@ func standIn(t *testing.T) {
 	}
 }
 
+// skipIfShort leaves out a test of many short commands: under the race detector
+// each takes a second to start, and nothing in them runs side by side.
+func skipIfShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out with -short")
+	}
+}
+
 // example is the path of an example spec.
 func example(t *testing.T, name string) string {
 	t.Helper()
@@ -38,6 +47,7 @@ func example(t *testing.T, name string) string {
 }
 
 func TestExamplesAreValidAndPlanned(t *testing.T) {
+	skipIfShort(t)
 	standIn(t)
 	specs, err := filepath.Glob(example(t, "*.yaml"))
 	if err != nil || len(specs) < 8 {
@@ -109,6 +119,7 @@ func gained(a, b []string) []string {
 // TestScriptsVariables holds that each variable of the scripts changes what it
 // should, and nothing else, in the planned command lines.
 func TestScriptsVariables(t *testing.T) {
+	skipIfShort(t)
 	for _, c := range []struct {
 		variable, value, spec string
 		gains                 []string

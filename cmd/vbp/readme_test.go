@@ -36,6 +36,7 @@ func readme(t *testing.T) string {
 // the first does not take a minute. The one that it leaves out is the tests'
 // own.
 func TestReadmeCommands(t *testing.T) {
+	skipIfShort(t)
 	dir := t.TempDir()
 	root, err := filepath.Abs("../..")
 	if err != nil {
