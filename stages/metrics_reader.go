@@ -91,12 +91,8 @@ func (m *metricsReader) facts(f map[string]float64) {
 			f["nixl_silent"] = m.silent(taker, "vllm:nixl_bytes_transferred_sum")
 		}
 	}
-	for name, counters := range map[string][]string{
-		"preemptions": {"vllm:num_preemptions_total"},
-	} {
-		if n, told := m.grown(anyRole, counters...); told {
-			f[name] = n
-		}
+	if n, told := m.grown(anyRole, "vllm:num_preemptions_total"); told {
+		f["preemptions"] = n
 	}
 	if transfers, _ := m.grown(anyRole, "vllm:nixl_xfer_time_seconds_count"); transfers > 0 {
 		took, _ := m.grown(anyRole, "vllm:nixl_xfer_time_seconds_sum")

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -70,6 +71,9 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return usageError{errors.New(text)}
 }
 
+// notANumber is how Go says that a flag's value is no number.
+var notANumber = regexp.MustCompile(`strconv\.ParseFloat: parsing ".*": invalid syntax`)
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vbp",
@@ -91,7 +95,9 @@ Exit codes: 0 done; 1 nothing usable came out; 2 bad spec, input or plan;
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return usageError{errors.New(notANumber.ReplaceAllString(err.Error(), "want a number alone (milliseconds, %, requests per second: --help says which)"))}
+	})
 	root.AddCommand(
 		newApply(), newPlan(), newValidate(), newGraph(), newList(), newShow(), newPlot(), newCompare(),
 		newImport(), newExport(), newInit(), newSchema(), newEngine(), newProxy(), newGuard(), newVersion(),

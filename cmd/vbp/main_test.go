@@ -139,3 +139,11 @@ func checkFlags(t *testing.T, cmd *cobra.Command) {
 		}
 	}
 }
+
+// A value with a unit, where a flag wants a number, is told in a user's words.
+func TestFlagIsNoNumber(t *testing.T) {
+	_, stderr, code := vbp(t, t.TempDir(), "compare", "--simple-dir", "a", "--nixl-dir", "b", "--ttft-slo", "125ms")
+	if code != 2 || !strings.Contains(stderr, `invalid argument "125ms" for "--ttft-slo" flag: want a number alone`) || strings.Contains(stderr, "strconv") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
