@@ -67,6 +67,8 @@ func (r *reader) axisMayBe(e *Experiment, a *Axis, parts []string, at pos) bool 
 			return no("", "is the whole of %s", first)
 		}
 		settings = parts[2:]
+	case first == "reuse":
+		return no("what is reused is decided for the whole run", "changes nothing that is measured")
 	case slices.Contains(topKeys, first):
 		return no("", "cannot differ between points of one run")
 	default:
@@ -100,6 +102,8 @@ func (r *reader) axisMayBe(e *Experiment, a *Axis, parts []string, at pos) bool 
 		return no("say which key of it", "is a whole stage")
 	case slices.Contains(stageCommonKeys, settings[0]):
 		return no("", "would change the graph: %s cannot differ between points", strings.Join(settings, "."))
+	case settings[0] == stageEffort[s.Uses]:
+		return no("it is set for the whole run", "changes nothing that is measured")
 	case s.Uses == "command" && s.Per != "point":
 		return no("say per: point", "belongs to a stage that does not run for each point")
 	}
@@ -121,7 +125,7 @@ func (r *reader) variant(prev *Experiment, before, after *node) *Experiment {
 			e.Model = r.word(en.value, "model")
 		case "workload":
 			e.Workload = r.decodeWorkload(en.value)
-			defaultWorkload(&e.Workload, en.value)
+			r.defaultWorkload(&e.Workload, en.value)
 		case "modes":
 			e.Modes = slices.Clone(prev.Modes)
 			for i, m := range en.value.entries {

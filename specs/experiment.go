@@ -32,6 +32,7 @@ type Experiment struct {
 	ScaleRate  *float64 // nil: the median common rate, the lower if even
 	Stages     []Stage  // the six defaults first, in order of work, then the spec's own
 	Valid      []string // rules, expr over a point's facts
+	Reuse      Reuse
 	Figures    []Figure
 
 	// Resolved is the spec as YAML with environment and --set applied, secrets
@@ -128,6 +129,7 @@ type Sweep struct {
 	Modes   []string
 	QPS     []float64
 	Repeat  int
+	Order   string // of measuring: blocks (at random within each repeat, the default), as_written
 	Axes    []Axis // other axes, in the order of the spec
 	Exclude []string
 }
@@ -138,6 +140,11 @@ type Axis struct {
 	Path   string
 	Mode   string
 	Values []any
+}
+
+// Reuse is what a stored measurement must be to be used again.
+type Reuse struct {
+	MaxAge time.Duration // 0: any age
 }
 
 // Stage is one entry of stages: a kind of node of the DAG.
@@ -160,6 +167,7 @@ type Stage struct {
 // DeployStage is how deployments are started.
 type DeployStage struct {
 	ReadyTimeout time.Duration
+	Restarts     int // how often a deployment that died may be started anew, at most
 }
 
 // WarmupStage is a short load before the first point of a deployment.
@@ -169,9 +177,11 @@ type WarmupStage struct {
 
 // LoadStage is how points are measured.
 type LoadStage struct {
-	Timeout    time.Duration // of one request
-	Cooldown   time.Duration // between points
-	SideBySide bool          // deployments may be loaded at the same time
+	Timeout       time.Duration // of one request
+	Cooldown      time.Duration // between points, at least
+	CooldownLimit time.Duration // and at most, while requests are still queued; not less than Cooldown
+	Retries       int           // how often a point that came out unusable is measured again, at most
+	SideBySide    bool          // deployments may be loaded at the same time
 }
 
 // CollectStage is what is stored of a point.

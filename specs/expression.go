@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/expr-lang/expr"
 	"github.com/expr-lang/expr/ast"
@@ -27,6 +28,7 @@ type expression struct {
 	src     string
 	program *vm.Program
 	names   []string // of variables it reads
+	reads   []string // names, and those that may be its own variables
 	axes    []string // of axis["..."]
 }
 
@@ -71,11 +73,13 @@ func compileExpr(src string, env map[string]any, open bool) (*expression, *exprE
 	if err != nil {
 		return nil, explain(src, err, sortedKeys(env))
 	}
+	reads := slices.Clone(seen.names)
 	names := slices.DeleteFunc(seen.names, func(n string) bool {
 		return slices.Contains(seen.locals, n) || slices.Contains(seen.calls, n)
 	})
 	slices.Sort(names)
-	return &expression{src: src, program: program, names: slices.Compact(names), axes: seen.axes}, nil
+	slices.Sort(reads)
+	return &expression{src: src, program: program, names: slices.Compact(names), reads: slices.Compact(reads), axes: seen.axes}, nil
 }
 
 func compileSafely(src string, options []expr.Option) (p *vm.Program, err error) {
@@ -130,6 +134,16 @@ func (x *expression) holds(machine *vm.VM, env map[string]any) (bool, error) {
 		return false, &exprError{src: x.src, col: -1, msg: fmt.Sprintf("neither true nor false but %v is the result", out)}
 	}
 	return b, nil
+}
+
+// machines are machines that holdsIn has used: each keeps its stack.
+var machines = sync.Pool{New: func() any { return new(vm.VM) }}
+
+// holdsIn is holds for callers that keep no machine.
+func (x *expression) holdsIn(env map[string]any) (bool, error) {
+	machine := machines.Get().(*vm.VM)
+	defer machines.Put(machine)
+	return x.holds(machine, env)
 }
 
 // reading is a visitor that notes what an expression reads.

@@ -123,10 +123,21 @@ func (n *node) keys() []string {
 // with returns a copy of n in which path holds value, sharing all else.
 // Mappings that are missing on the way are made, and stand at the given place.
 func (n *node) with(path []string, value *node, at pos) (*node, error) {
-	return n.replace(path, 0, value, at)
+	return new(graft).onto(n, path, value, at)
 }
 
-func (n *node) replace(path []string, depth int, value *node, at pos) (*node, error) {
+// graft is the part of a tree that with copies: the mappings on a path. Used
+// again, it makes no new ones; the tree that it made before is then gone.
+type graft struct{ nodes []node }
+
+func (g *graft) onto(n *node, path []string, value *node, at pos) (*node, error) {
+	if g.nodes == nil {
+		g.nodes = make([]node, len(path))
+	}
+	return g.replace(n, path, 0, value, at)
+}
+
+func (g *graft) replace(n *node, path []string, depth int, value *node, at pos) (*node, error) {
 	if depth == len(path) {
 		return value, nil
 	}
@@ -142,18 +153,20 @@ func (n *node) replace(path []string, depth int, value *node, at pos) (*node, er
 	if i >= 0 {
 		old = n.entries[i].value
 	}
-	below, err := old.replace(path, depth+1, value, at)
+	below, err := g.replace(old, path, depth+1, value, at)
 	if err != nil {
 		return nil, err
 	}
-	c := *n
+	c := &g.nodes[depth]
+	entries := append(c.entries[:0], n.entries...)
 	if i >= 0 {
-		c.entries = slices.Clone(n.entries)
-		c.entries[i].value = below
+		entries[i].value = below
 	} else {
-		c.entries = append(slices.Clip(n.entries), entry{key: path[depth], at: at, value: below})
+		entries = append(entries, entry{key: path[depth], at: at, value: below})
 	}
-	return &c, nil
+	*c = *n
+	c.entries = entries
+	return c, nil
 }
 
 // splitPath cuts a dotted path into keys. Names of modes may hold dots: the

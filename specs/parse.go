@@ -74,6 +74,7 @@ func Parse(file string, data []byte, o Options) (*Experiment, error) {
 	r.validate(e, root)
 	if len(r.errs) == 0 {
 		r.absolutePaths(e, root)
+		r.writeDays()
 		if e.Resolved, err = writeYAML(root); err != nil {
 			return nil, Errors{{File: file, Msg: "cannot be written as YAML again: " + err.Error()}}
 		}
@@ -105,7 +106,7 @@ func (r *reader) absolutePaths(e *Experiment, root *node) {
 
 const apiVersion = "vbp/v1"
 
-var topKeys = []string{"apiVersion", "name", "model", "gpus", "modes", "workload", "slo", "sweep", "slo_scales", "scale_rate", "stages", "valid", "figures"}
+var topKeys = []string{"apiVersion", "name", "model", "gpus", "modes", "workload", "slo", "sweep", "slo_scales", "scale_rate", "stages", "valid", "reuse", "figures"}
 
 // decode reads what the tree says. What it does not say stays zero.
 func (r *reader) decode(root *node) *Experiment {
@@ -140,6 +141,8 @@ func (r *reader) decode(root *node) *Experiment {
 			e.ScaleRate = &rate
 		case "valid":
 			e.Valid = r.words(v, "valid")
+		case "reuse":
+			e.Reuse = r.decodeReuse(v)
 		case "figures":
 			e.Figures = r.decodeFigures(v)
 		}
@@ -164,13 +167,16 @@ func (r *reader) defaults(e *Experiment, root *node) {
 	for i := range e.Modes {
 		defaultMode(&e.Modes[i], root.find("modes", e.Modes[i].Name))
 	}
-	defaultWorkload(&e.Workload, root.find("workload"))
+	r.defaultWorkload(&e.Workload, root.find("workload"))
 	defaultSLO(&e.SLO, root.find("slo"), DefaultSLO())
 	if !root.has("sweep", "mode") {
 		e.Sweep.Modes = modeNames(e)
 	}
 	if !root.has("sweep", "repeat") {
 		e.Sweep.Repeat = 1
+	}
+	if !root.has("sweep", "order") {
+		e.Sweep.Order = sweepOrders[0]
 	}
 	if !root.has("slo_scales") {
 		e.SLOScales = DefaultSLOScales()

@@ -45,14 +45,14 @@ func TestDesign(t *testing.T) {
 		},
 		SLO: slo,
 		Sweep: Sweep{
-			Modes: []string{"simple", "nixl"}, QPS: []float64{0.5, 1, 2, 4, 8, 12, 16}, Repeat: 1,
+			Modes: []string{"simple", "nixl"}, QPS: []float64{0.5, 1, 2, 4, 8, 12, 16}, Repeat: 1, Order: "blocks",
 			Exclude: []string{"mode == 'simple' && qps > 12"},
 		},
 		SLOScales: scales, ScaleRate: &rate,
 		Stages: []Stage{
-			{Name: "deploy", Uses: "deploy", Per: "mode", Deploy: &DeployStage{ReadyTimeout: 5 * time.Minute}},
+			{Name: "deploy", Uses: "deploy", Per: "mode", Deploy: &DeployStage{ReadyTimeout: 5 * time.Minute, Restarts: 2}},
 			{Name: "warmup", Uses: "warmup", Needs: []string{"deploy"}, Per: "mode", Warmup: &WarmupStage{Requests: 20}},
-			{Name: "load", Uses: "load", Needs: []string{"warmup"}, Per: "point", Load: &LoadStage{Timeout: 2 * time.Minute, Cooldown: 2 * time.Second}},
+			{Name: "load", Uses: "load", Needs: []string{"warmup"}, Per: "point", Load: &LoadStage{Timeout: 2 * time.Minute, Cooldown: 2 * time.Second, CooldownLimit: time.Minute, Retries: 1}},
 			{Name: "collect", Uses: "collect", Needs: []string{"load"}, Per: "run", Collect: &CollectStage{ServerMetrics: time.Second, Formats: []string{"parquet"}}},
 			{Name: "analyze", Uses: "analyze", Needs: []string{"collect"}, Per: "run", Analyze: &AnalyzeStage{SLO: slo, SLOScales: scales, ScaleRate: &rate}},
 			{Name: "plot", Uses: "plot", Needs: []string{"analyze"}, Per: "run", Plot: &PlotStage{Formats: []string{"pdf", "svg", "png"}, Dir: "out"}},
@@ -102,6 +102,10 @@ func TestDefaults(t *testing.T) {
 	if want := (SLO{125 * time.Millisecond, 200 * time.Millisecond, 0.9}); e.SLO != want || e.Stages[4].Analyze.SLO != want {
 		t.Errorf("slo %+v", e.SLO)
 	}
+	if e.Reuse != (Reuse{}) || e.Sweep.Order != "blocks" || *e.Stages[0].Deploy != (DeployStage{5 * time.Minute, 2}) ||
+		*e.Stages[2].Load != (LoadStage{Timeout: 2 * time.Minute, Cooldown: 2 * time.Second, CooldownLimit: time.Minute, Retries: 1}) {
+		t.Errorf("got %+v", e)
+	}
 	if e.ScaleRate != nil || len(e.Stages) != 6 || !slices.Equal(e.Valid, defaultRules) {
 		t.Errorf("got %+v", e)
 	}
@@ -126,6 +130,12 @@ func TestReadings(t *testing.T) {
 		{"stages: {warmup: null}", func(e *Experiment) any { return e.Stages[1].Warmup.Requests }, 0},
 		{"stages: {warmup: {}}", func(e *Experiment) any { return e.Stages[1].Warmup.Requests }, 20},
 		{"stages: {s: {uses: analyze, slo: {ttft: 60ms}}}", func(e *Experiment) any { return e.Stages[6].Analyze.SLO }, SLO{60 * time.Millisecond, 200 * time.Millisecond, 0.9}},
+		{"reuse: {max_age: 7d}", func(e *Experiment) any { return e.Reuse.MaxAge }, 7 * 24 * time.Hour},
+		{"reuse: {max_age: 0}", func(e *Experiment) any { return e.Reuse.MaxAge }, time.Duration(0)},
+		{"reuse: null", func(e *Experiment) any { return e.Reuse }, Reuse{}},
+		{"stages: {load: {cooldown: 90s}}", func(e *Experiment) any { return e.Stages[2].Load.CooldownLimit }, 90 * time.Second},
+		{"stages: {load: {cooldown: 0, cooldown_limit: 0}}", func(e *Experiment) any { return e.Stages[2].Load.CooldownLimit }, time.Duration(0)},
+		{"stages: {load: {retries: 0}, deploy: {restarts: 0}}", func(e *Experiment) any { return []int{e.Stages[2].Load.Retries, e.Stages[0].Deploy.Restarts} }, []int{0, 0}},
 		{"valid: []", func(e *Experiment) any { return len(e.Valid) }, 0},
 		{"figures: []", func(e *Experiment) any { return len(e.Figures) }, 0},
 		{"figures: [{kind: attainment, for: all}]", func(e *Experiment) any { return e.Figures[0].For }, ""},
@@ -185,6 +195,7 @@ func TestKnownKeys(t *testing.T) {
 	free := []string{"body"} // takes any mapping
 	try("workload", slices.DeleteFunc(slices.Clone(workloadKeys), func(k string) bool { return slices.Contains(free, k) }), "workload: {KEY}")
 	try("dataset", datasetKeys, "workload: {dataset: {KEY}}")
+	try("reuse", reuseKeys, "reuse: {KEY}")
 	try("slo", sloKeys, "slo: {KEY}")
 	try("figures", figureKeys, "figures: [{KEY}]")
 	for uses, kind := range stageKinds {
@@ -237,6 +248,7 @@ func TestResolved(t *testing.T) {
 		string(design),
 		"modes: {m: {env: {A: '$${X}', B: '${NO:-}', C: '${secret:S}', D: 'null', E: 5}, args: {a: '5', b: '${NO:-5}', c: null, '<<': x, 'true': 'a: b', d: [1, '1']}}}\nsweep: {qps: [1]}",
 		"modes: {m: {engine: command, run: 'serve --port {port} ${PORT} $${X}'}}\nsweep: {qps: ['1..2/0.5'], workload.seed: [1, 2]}\nvalid: []",
+		"modes: {m: }\nsweep: {qps: [1], order: as_written, stages.load.cooldown_limit: [1d, 2h]}\nreuse: {max_age: 1.5d}\nstages: {load: {timeout: '${NO:-1}d'}}",
 		"modes: {m: {args: {text: \"two\\nlines \", sp: ' x', u: \"\\u00e9\\t\\x07\", h: '#', d: '0x10', t: '~'}}}\nsweep: {qps: [1]}",
 	} {
 		o := Options{Env: noEnv, Set: []string{"slo.ttft=${NO:-7}ms", "workload.body={top_p: 0.5, x: '1'}"}}

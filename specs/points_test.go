@@ -171,49 +171,38 @@ func TestExpandRange(t *testing.T) {
 	}
 }
 
-// hundredThousand is 100,000 points: of few combinations of other axes, of as
-// many as points, and with rules to leave some out.
-var hundredThousand = map[string]string{
-	"repeats": `
-modes: {simple: {}, nixl: {disaggregated: {}}}
-sweep: {qps: ["1..50/1"], repeat: 100, workload.requests: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}
-`,
-	"combinations": `
-modes: {simple: {args: {a: 1, b: 2, c: 3}}, nixl: {disaggregated: {}}}
-sweep: {qps: [1], modes.simple.args.a: [` + numbers(1000) + `], workload.requests: [` + numbers(100) + `]}
-figures: []
-`,
-	"excludes": `
-modes: {simple: {}, nixl: {disaggregated: {}}}
-sweep:
-  qps: ["1..50/1"]
-  repeat: 100
-  workload.requests: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
-  exclude: [mode == 'simple' && qps > 40, 'axis["workload.requests"] == 3 && repeat > 2', qps > 49]
-`,
-}
-
-func numbers(n int) string {
-	words := make([]string, n)
-	for i := range words {
-		words[i] = fmt.Sprint(i + 1)
+// TestPointsShare: more repeats cost no further allocations but for the rooms
+// that coordinates are laid out in, and points of one combination share all
+// but their coordinates.
+func TestPointsShare(t *testing.T) {
+	spec := func(repeat int) string {
+		return fmt.Sprintf("modes: {simple: {}, nixl: {disaggregated: {}}}\nsweep: {qps: [\"1..50/1\"], repeat: %d, exclude: [qps > 49]}\nfigures: []\n", repeat)
 	}
-	return strings.Join(words, ", ")
-}
-
-func BenchmarkParseAndPoints(b *testing.B) {
-	for name, spec := range hundredThousand {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			n := 0
-			for b.Loop() {
-				points, err := parse(b, spec).Points()
-				if err != nil {
-					b.Fatal(err)
-				}
-				n = len(points)
+	allocations := func(repeat int) float64 {
+		text := spec(repeat)
+		return testing.AllocsPerRun(3, func() {
+			if _, err := parse(t, text).Points(); err != nil {
+				t.Fatal(err)
 			}
-			b.ReportMetric(float64(n), "points")
 		})
+	}
+	few, many := allocations(1), allocations(200) // 98 points and 19,600
+	if many-few > 500 {
+		t.Errorf("%v allocations for a repeat, %v for 200", few, many)
+	}
+	points, err := parse(t, spec(200)).Points()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range points {
+		if p.Config != points[0].Config || len(p.Axes) != 3 || cap(p.Axes) != 3 {
+			t.Fatalf("point %d is %+v", i, p)
+		}
+		if want := []string{p.Mode, canonical(p.QPS), fmt.Sprint(p.Repeat)}; p.Axes[0].Value != want[0] || p.Axes[1].Value != want[1] || p.Axes[2].Value != want[2] {
+			t.Fatalf("point %d is %+v, want %v", i, p, want)
+		}
+	}
+	if len(points) != 2*49*200 {
+		t.Errorf("%d points", len(points))
 	}
 }

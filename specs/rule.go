@@ -5,8 +5,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
-
-	"github.com/expr-lang/expr/vm"
+	"sync"
 )
 
 // Rule is a compiled rule of valid: a boolean expr over the facts of a point.
@@ -44,8 +43,34 @@ func (r *Rule) Holds(facts map[string]any) (bool, error) {
 			}
 		}
 	}
-	return r.x.holds(&vm.VM{}, facts)
+	return r.x.holdsIn(facts)
 }
+
+// Broken says how the facts break the rule, in the words of Holds and Failure;
+// "" if they meet it. It is for judging many points: it looks only at the
+// facts that the rule names, and makes nothing else of them.
+func (r *Rule) Broken(facts map[string]float64) string {
+	env := envs.Get().(map[string]any)
+	defer func() {
+		clear(env)
+		envs.Put(env)
+	}()
+	for _, name := range r.x.reads {
+		if v, ok := facts[name]; ok {
+			env[name] = v
+		}
+	}
+	switch ok, err := r.Holds(env); {
+	case err != nil:
+		return err.Error()
+	case !ok:
+		return r.Failure(env)
+	}
+	return ""
+}
+
+// envs are maps of facts that Broken has used and emptied.
+var envs = sync.Pool{New: func() any { return map[string]any{} }}
 
 // Where is a compiled figures.where: a boolean expr over the labels of a
 // series. It may be used by several goroutines at once.
@@ -88,7 +113,7 @@ func (w *Where) Matches(labels map[string]string) (bool, error) {
 	for name, text := range labels {
 		axis[name] = labelValue(text)
 	}
-	ok, err := w.x.holds(&vm.VM{}, whereEnv(labels["mode"], axis))
+	ok, err := w.x.holdsIn(whereEnv(labels["mode"], axis))
 	if err != nil && lacks(axis, w.x.axes) {
 		return false, nil
 	}

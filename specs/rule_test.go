@@ -3,6 +3,7 @@ package specs
 import (
 	"math"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -42,6 +43,66 @@ func TestRule(t *testing.T) {
 			t.Errorf("%.30s was compiled", src)
 		}
 	}
+}
+
+// TestRuleBroken: what Broken says of facts is what Holds and Failure say of
+// them, by many at once and whatever was judged before.
+func TestRuleBroken(t *testing.T) {
+	all := map[string]float64{"schedule_kept": 0.98, "send_lag_p99_ms": 11.93, "failed": 3, "sent": 300, "planned": 300, "nan": math.NaN(), "zero": 0}
+	none := map[string]float64{}
+	tests := []struct{ src, all, none string }{
+		{"schedule_kept > 0.97", "", "schedule_kept > 0.97: the fact schedule_kept is missing"},
+		{"send_lag_p99_ms < 5", "send_lag_p99_ms < 5, it was 11.9", "send_lag_p99_ms < 5: the fact send_lag_p99_ms is missing"},
+		{"sent == planned", "", "sent == planned: the fact planned is missing"},
+		{"failed > 0.02 * sent", "failed > 0.02 * sent, it was failed 3, sent 300", "failed > 0.02 * sent: the fact failed is missing"},
+		{"nan < 1", "nan < 1: the fact nan is missing", "nan < 1: the fact nan is missing"},
+		{"let x = failed; x > 2 && zero == 0", "", "let x = failed; x > 2 && zero == 0: the fact failed is missing"},
+		{"failed > 2 && (let failed = 1; failed == 1)", "", "invalid operation: <nil> > int in `failed > 2 && (let failed = 1; failed == 1)` at character 8"},
+		{"1 < 2", "", ""},
+		{"2 < 1", "2 < 1 does not hold", "2 < 1 does not hold"},
+		{"failed contains 'x'", "interface conversion: interface {} is float64, not string in `failed contains 'x'` at character 8", "failed contains 'x': the fact failed is missing"},
+	}
+	boxed := func(facts map[string]float64) map[string]any {
+		out := map[string]any{}
+		for k, v := range facts {
+			out[k] = v
+		}
+		return out
+	}
+	inWords := func(r *Rule, facts map[string]any) string {
+		switch ok, err := r.Holds(facts); {
+		case err != nil:
+			return err.Error()
+		case !ok:
+			return r.Failure(facts)
+		}
+		return ""
+	}
+	var group sync.WaitGroup
+	for _, tt := range tests {
+		r, err := CompileRule(tt.src)
+		if err != nil {
+			t.Errorf("%s: %v", tt.src, err)
+			continue
+		}
+		group.Go(func() {
+			for range 20 {
+				for _, c := range []struct {
+					facts map[string]float64
+					want  string
+				}{{all, tt.all}, {none, tt.none}} {
+					got, same := r.Broken(c.facts), inWords(r, boxed(c.facts))
+					if got != same {
+						t.Errorf("%s: Broken says %q, Holds and Failure %q", tt.src, got, same)
+					}
+					if got != c.want {
+						t.Errorf("%s: got %q, want %q", tt.src, got, c.want)
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 func TestWhere(t *testing.T) {

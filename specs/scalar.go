@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // reader walks the tree of a spec and gathers what is wrong with it.
@@ -18,9 +17,12 @@ type reader struct {
 	lookup    func(string) (string, bool)
 	prefix    string // set before every message: which axis value is being tried
 	errs      Errors
+	wrong     map[pos]bool // where they are
 	warned    []string
 	skipFiles bool              // files that the spec names need not exist
 	files     map[string]string // paths looked at before: what was wrong with them
+	days      []*node           // durations that count days
+	body      map[string]any    // of a workload that says none; shared by all points
 }
 
 // errorf records an error. Only the first at a place is kept: what follows
@@ -30,27 +32,33 @@ func (r *reader) errorf(at pos, hint, format string, args ...any) {
 	if at.flag != "" {
 		e.Line, e.Col = 0, 0
 	}
-	for _, was := range r.errs {
-		if at.flag == "" && was.Flag == "" && was.Line == e.Line && was.Col == e.Col {
-			return
-		}
+	if at.flag == "" && r.wrong[at] {
+		return
 	}
 	e.Msg = r.prefix + fmt.Sprintf(format, args...)
-	r.errs = append(r.errs, e)
+	r.add(e)
 }
 
 // missing records that something is not there. Several such may stand at one
 // place: that of the thing that lacks them.
 func (r *reader) missing(at pos, hint, msg string) {
-	r.errs = append(r.errs, &Error{File: r.file, Line: at.line, Col: at.col, Flag: at.flag, Msg: msg, Hint: hint})
+	r.add(&Error{File: r.file, Line: at.line, Col: at.col, Flag: at.flag, Msg: msg, Hint: hint})
 }
 
 // found adds errors that were made without knowing the file.
 func (r *reader) found(errs Errors) {
 	for _, e := range errs {
 		e.File = r.file
+		r.add(e)
 	}
-	r.errs = append(r.errs, errs...)
+}
+
+func (r *reader) add(e *Error) {
+	if r.wrong == nil {
+		r.wrong = map[pos]bool{}
+	}
+	r.wrong[pos{line: e.Line, col: e.Col, flag: e.Flag}] = true
+	r.errs = append(r.errs, e)
 }
 
 func (r *reader) warnf(format string, args ...any) {
@@ -249,29 +257,6 @@ func (r *reader) share(n *node, where string) float64 {
 		r.errorf(n.pos, hint, "%s is over 100 %%: %s", where, s)
 	case v <= 0:
 		r.errorf(n.pos, "", "%s must be more than 0, not %s", where, s)
-	}
-	return v
-}
-
-// duration reads a Go duration: 125ms, 2s, 1m30s. least is 0 or 1: whether
-// none at all is allowed.
-func (r *reader) duration(n *node, where string, least time.Duration) time.Duration {
-	s, ok := r.single(n, where, "a duration such as 125ms")
-	if !ok {
-		return 0
-	}
-	v, err := time.ParseDuration(s)
-	switch {
-	case s == "":
-		r.errorf(n.pos, "", "%s is empty", where)
-	case err != nil && decimal.MatchString(s):
-		r.errorf(n.pos, fmt.Sprintf("write %sms or %ss", s, s), "%s has no unit: %s", where, s)
-	case err != nil:
-		r.errorf(n.pos, "a duration is 125ms, 2s, 1m30s", "%s is not a duration: %q", where, s)
-	case v < 0:
-		r.errorf(n.pos, "", "%s must not be negative: %s", where, s)
-	case v < least:
-		r.errorf(n.pos, "", "%s must be more than 0", where)
 	}
 	return v
 }

@@ -49,6 +49,7 @@ func specSchema() *schema {
 		"stages":     stagesSchema(),
 		"valid": words(`\S`, "an expression").says("Validity rules", "Expressions over the facts of a point, such as sent, failed or send_lag_p99_ms; a point that fails one is kept, shown hollow and measured again.").
 			or(defaultRules).such([]string{"schedule_kept > 0.97", "failed == 0"}),
+		"reuse":   reuseSchema(),
 		"figures": figuresSchema(),
 	}, "modes", "sweep")
 	s.Schema = "https://json-schema.org/draft/2020-12/schema"

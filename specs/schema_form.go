@@ -15,7 +15,7 @@ const (
 
 	// A decimal number above 0: a digit other than 0 before or behind the point.
 	above0 = `(?:\d*[1-9]\d*(?:\.\d*)?|\d*\.\d*[1-9]\d*)`
-	unit   = `(?:ns|us|µs|μs|ms|s|m|h)`
+	unit   = `(?:ns|us|µs|μs|ms|s|m|h|d)`
 	some   = `(?:\d+(?:\.\d*)?|\.\d+)` // one that may be 0
 	power  = `(?:[eE][-+]?\d+)?`
 )
@@ -105,7 +105,7 @@ func share() *schema {
 // duration is a length of time with its unit; least is 0 or 1: whether none at
 // all is allowed.
 func duration(least int) *schema {
-	s := &schema{Type: []string{"string"}, PatternErrorMessage: "must be a duration with its unit, such as 125ms, 2s or 1m30s, or ${NAME:-default}ms"}
+	s := &schema{Type: []string{"string"}, PatternErrorMessage: "must be a duration with its unit, such as 125ms, 2s, 1m30s or 7d, or ${NAME:-default}ms"}
 	if least > 0 {
 		s.Pattern = orEnv(fmt.Sprintf(`^\+?(?:%s%s)*%s%s(?:%s%s)*$`, some, unit, above0, unit, some, unit))
 		return s

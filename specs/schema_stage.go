@@ -82,14 +82,19 @@ func needsSchema(use string, kind stageKind) *schema {
 func stageSettings(use string) forms {
 	switch use {
 	case "deploy":
-		return forms{"ready_timeout": duration(1).says("Ready timeout", "How long a server may take until it answers, a duration.").or("300s")}
+		return forms{
+			"ready_timeout": duration(1).says("Ready timeout", "How long a server may take until it answers, a duration.").or("300s"),
+			"restarts":      count(0, maxCount).says("Restarts", "How often a deployment that died is started and warmed up anew, at most; 0 for never.").or(defaultRestarts),
+		}
 	case "warmup":
 		return forms{"requests": count(0, maxCount).says("Requests", "Requests of the warm-up; 0 for none.").or(20)}
 	case "load":
 		return forms{
-			"timeout":      duration(1).says("Timeout", "How long one request may take, a duration; one that takes longer is a miss.").or("120s"),
-			"cooldown":     duration(0).says("Cool-down", "Pause between points of a deployment, a duration; 0 for none.").or("2s"),
-			"side_by_side": boolean().says("Side by side", "Whether deployments may be loaded at the same time, where they allow it; such results are for trying things out.").or(false),
+			"timeout":        duration(1).says("Timeout", "How long one request may take, a duration; one that takes longer is a miss.").or("120s"),
+			"cooldown":       duration(0).says("Cool-down", "Pause between points of a deployment, at least, a duration; 0 for none.").or("2s"),
+			"cooldown_limit": duration(0).says("Longest cool-down", "How long the pause lasts at most while the servers still have requests queued, a duration, not less than cooldown; a longer cooldown raises the default.").or("60s"),
+			"retries":        count(0, maxCount).says("Retries", "How often a point is measured again, at most, if it breaks a rule of valid or its servers fail; every attempt is kept and counted. 0 for never.").or(defaultRetries),
+			"side_by_side":   boolean().says("Side by side", "Whether deployments may be loaded at the same time, where they allow it; such results are for trying things out.").or(false),
 		}
 	case "collect":
 		return forms{

@@ -23,14 +23,25 @@ type stageKind struct {
 }
 
 var stageKinds = map[string]stageKind{
-	"deploy":  {keys: []string{"ready_timeout"}, per: []string{"mode"}},
+	"deploy":  {keys: []string{"ready_timeout", "restarts"}, per: []string{"mode"}},
 	"warmup":  {keys: []string{"requests"}, per: []string{"mode"}, needs: []string{"deploy"}},
-	"load":    {keys: []string{"timeout", "cooldown", "side_by_side"}, per: []string{"point"}, needs: []string{"warmup"}},
+	"load":    {keys: []string{"timeout", "cooldown", "cooldown_limit", "retries", "side_by_side"}, per: []string{"point"}, needs: []string{"warmup"}},
 	"collect": {keys: []string{"server_metrics", "formats"}, per: []string{"run"}, needs: []string{"load"}},
 	"analyze": {keys: []string{"slo", "slo_scales", "scale_rate"}, per: []string{"run"}, needs: []string{"collect"}, again: true},
 	"plot":    {keys: []string{"formats", "dir"}, per: []string{"run"}, needs: []string{"analyze"}, again: true},
 	"command": {keys: []string{"run", "inputs", "outputs", "env", "timeout"}, per: []string{"run", "mode", "point"}, again: true},
 }
+
+// A second try tells an accident from a fault; a third would be fishing. A
+// server that died three times is the experiment's to mend, not the night's.
+const (
+	defaultRetries  = 1
+	defaultRestarts = 2
+)
+
+// stageEffort are settings that change what is tried, and nothing that is
+// measured.
+var stageEffort = map[string]string{"deploy": "restarts", "load": "retries"}
 
 var stageCommonKeys = []string{"uses", "needs", "per"}
 
@@ -119,10 +130,16 @@ func (r *reader) decodeStage(name string, n *node) Stage {
 			s.Per = r.choice(v, at, kind.per...)
 		case "ready_timeout":
 			s.Deploy.ReadyTimeout = r.duration(v, at, 1)
+		case "restarts":
+			s.Deploy.Restarts = r.count(v, at, 0)
 		case "requests":
 			s.Warmup.Requests = r.count(v, at, 0)
 		case "cooldown":
 			s.Load.Cooldown = r.duration(v, at, 0)
+		case "cooldown_limit":
+			s.Load.CooldownLimit = r.duration(v, at, 0)
+		case "retries":
+			s.Load.Retries = r.count(v, at, 0)
 		case "side_by_side":
 			s.Load.SideBySide = r.boolean(v, at)
 		case "server_metrics":
@@ -184,6 +201,9 @@ func defaultStage(s *Stage, n *node, e *Experiment) {
 		if !n.has("ready_timeout") {
 			s.Deploy.ReadyTimeout = 300 * time.Second
 		}
+		if !n.has("restarts") {
+			s.Deploy.Restarts = defaultRestarts
+		}
 	case s.Warmup != nil:
 		if !n.has("requests") && (n == nil || !n.isNull()) {
 			s.Warmup.Requests = 20
@@ -194,6 +214,12 @@ func defaultStage(s *Stage, n *node, e *Experiment) {
 		}
 		if !n.has("cooldown") {
 			s.Load.Cooldown = 2 * time.Second
+		}
+		if !n.has("cooldown_limit") {
+			s.Load.CooldownLimit = max(time.Minute, s.Load.Cooldown)
+		}
+		if !n.has("retries") {
+			s.Load.Retries = defaultRetries
 		}
 	case s.Collect != nil:
 		if !n.has("server_metrics") {
@@ -234,6 +260,7 @@ func (r *reader) validateStage(s *Stage, root *node) {
 		return
 	}
 	r.validateNeeds(s, kind, root)
+	r.validateCooldown(s, root)
 	c := s.Command
 	if c == nil {
 		return
@@ -259,6 +286,20 @@ func (r *reader) validateStage(s *Stage, root *node) {
 			}
 			r.errorf(at, "outputs lie in the command's own folder", "%s.outputs: %q leaves it", where, path)
 		}
+	}
+}
+
+// validateCooldown checks that the longest cool-down is not shorter than the
+// least one.
+func (r *reader) validateCooldown(s *Stage, root *node) {
+	l := s.Load
+	if l == nil || l.CooldownLimit >= l.Cooldown {
+		return
+	}
+	n := root.find("stages", s.Name, "cooldown_limit")
+	if _, err := parseDuration(n.text); err == nil { // else it is said already
+		r.errorf(n.pos, "cooldown grows to it while requests are still queued", "stages.%s.cooldown_limit is shorter than the cooldown: %s < %s",
+			s.Name, durationText(l.CooldownLimit), durationText(l.Cooldown))
 	}
 }
 

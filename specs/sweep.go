@@ -17,7 +17,13 @@ const (
 )
 
 // sweepKeys are reserved; any other key of sweep is a dotted path.
-var sweepKeys = []string{"mode", "qps", "repeat", "exclude"}
+var sweepKeys = []string{"mode", "qps", "repeat", "order", "exclude"}
+
+// sweepOrders are the orders of measuring, the default first. A block is one
+// repeat: every deployment once in random order, its rates shuffled, so that
+// what drifts with time (heat, other tenants) falls on all modes and rates
+// alike.
+var sweepOrders = []string{"blocks", "as_written"}
 
 // maxPoints is the most points a sweep may have: a year of measuring at half
 // a minute each.
@@ -45,6 +51,8 @@ func (r *reader) decodeSweep(n *node) Sweep {
 			s.QPS = r.decodeQPS(v)
 		case e.key == "repeat":
 			s.Repeat = r.count(v, "sweep.repeat", 1)
+		case e.key == "order":
+			s.Order = r.choice(v, "sweep.order", sweepOrders...)
 		case e.key == "exclude":
 			s.Exclude = r.words(v, "sweep.exclude")
 		default:

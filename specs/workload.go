@@ -105,7 +105,7 @@ func (r *reader) path(n *node, where string) string {
 	return filepath.Join(r.dir, s)
 }
 
-func defaultWorkload(w *Workload, n *node) {
+func (r *reader) defaultWorkload(w *Workload, n *node) {
 	d := &w.Dataset
 	if !n.has("dataset", "kind") {
 		d.Kind = "random"
@@ -144,7 +144,10 @@ func defaultWorkload(w *Workload, n *node) {
 		w.IgnoreEOS = true
 	}
 	if !n.has("body") {
-		w.Body = map[string]any{"temperature": int64(0)}
+		if r.body == nil {
+			r.body = map[string]any{"temperature": int64(0)}
+		}
+		w.Body = r.body
 	}
 }
 
