@@ -2,11 +2,14 @@ package cache
 
 import (
 	"bufio"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,9 +31,15 @@ func TestMain(m *testing.M) {
 }
 
 var childRoles = map[string]func(args []string) error{
-	"hold":    childHold,
-	"publish": childPublish,
+	"lock":    childLock,
+	"share":   childShare,
+	"step":    childStep,
 	"race":    childRace,
+	"append":  childAppend,
+	"hold":    childHold,
+	"keeper":  childKeeper,
+	"turns":   childTurns,
+	"limited": childLimited,
 }
 
 type child struct {
@@ -40,10 +49,11 @@ type child struct {
 }
 
 // startChild starts a process that ends when the test does.
-func startChild(t *testing.T, role string, args ...string) *child {
+func startChild(t testing.TB, role string, args ...string) *child {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "VBP_CACHE_CHILD="+role, "VBP_CACHE_ARGS="+strings.Join(args, "|"))
+	cmd.Env = append(os.Environ(), "VBP_CACHE_CHILD="+role, "VBP_CACHE_ARGS="+strings.Join(args, "|"),
+		"GORACE=atexit_sleep_ms=0") // else each child ends a second late under the race detector
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -63,7 +73,7 @@ func startChild(t *testing.T, role string, args ...string) *child {
 	return &child{cmd, in, bufio.NewReader(out)}
 }
 
-func (c *child) line(t *testing.T) string {
+func (c *child) line(t testing.TB) string {
 	t.Helper()
 	line, err := c.out.ReadString('\n')
 	if err != nil {
@@ -74,7 +84,7 @@ func (c *child) line(t *testing.T) string {
 
 // tempDir is a folder in memory where the machine has one: these tests are
 // about kills of processes, which a slow disk makes only slower.
-func tempDir(t *testing.T) string {
+func tempDir(t testing.TB) string {
 	t.Helper()
 	if info, err := os.Stat("/dev/shm"); err != nil || !info.IsDir() {
 		return t.TempDir()
@@ -87,7 +97,7 @@ func tempDir(t *testing.T) string {
 	return dir
 }
 
-func open(t *testing.T, dir string) *Store {
+func open(t testing.TB, dir string) *Store {
 	t.Helper()
 	s, err := Open(dir)
 	if err != nil {
@@ -122,13 +132,99 @@ func publish(s *Store, m Manifest, files map[string]string) (*Artefact, error) {
 	return d.Publish(m)
 }
 
-func mustPublish(t *testing.T, s *Store, m Manifest, files map[string]string) *Artefact {
+func mustPublish(t testing.TB, s *Store, m Manifest, files map[string]string) *Artefact {
 	t.Helper()
 	a, err := publish(s, m, files)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// inShard is a key of the shard "ab".
+func inShard(name string) Key { return "ab" + key(name)[2:] }
+
+// heads is what a listing tells of every artefact, by its folder's name.
+func heads(t testing.TB, s *Store) map[string]Head {
+	t.Helper()
+	l, err := s.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make(map[string]Head)
+	for a := range l.All() {
+		if a.Damage != nil {
+			t.Errorf("%s: %v", a.Dir, a.Damage)
+		}
+		out[filepath.Base(a.Dir)] = a.Head
+	}
+	if len(out) != l.Len() {
+		t.Errorf("%d artefacts, Len says %d", len(out), l.Len())
+	}
+	return out
+}
+
+// written is the same by the manifests alone: what a listing must tell,
+// whatever became of the indexes.
+func written(t testing.TB, s *Store) map[string]Head {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(s.Root(), "objects", "*", "*", manifestName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make(map[string]Head)
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m Manifest
+		if err := json.Unmarshal(data, &m); err != nil {
+			t.Fatal(err)
+		}
+		h := Head{Key: m.Key, Attempt: m.Attempt, Slot: m.Slot, Digest: m.Digest, Created: m.Created.UTC(), Seconds: m.Seconds, Note: m.Note}
+		for _, f := range m.Files {
+			h.Bytes += f.Size
+		}
+		out[filepath.Base(filepath.Dir(path))] = h
+	}
+	return out
+}
+
+// sound is that a store lists what is written, all of it whole, and that
+// nothing else lies around.
+func sound(t testing.TB, s *Store) {
+	t.Helper()
+	if got, want := heads(t, s), written(t, s); !reflect.DeepEqual(got, want) {
+		t.Errorf("listed %v\nwritten %v", got, want)
+	}
+	err := s.Verify(t.Context(), func(a *Artefact, err error) {
+		if err != nil {
+			t.Errorf("%s: %v", a.Dir, err)
+		}
+	})
+	if err = errors.Join(err, s.Close()); err != nil {
+		t.Error(err)
+	}
+	for _, sub := range []string{"tmp", trashDir, filepath.Join("locks", "keys")} {
+		if left := entries(t, s.Root(), sub); len(left) > 0 {
+			t.Errorf("left in %s: %v", sub, left)
+		}
+	}
+}
+
+// entries lists a folder of the store.
+func entries(t testing.TB, root, sub string) []string {
+	t.Helper()
+	found, err := os.ReadDir(filepath.Join(root, sub))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := make([]string, len(found))
+	for i, e := range found {
+		names[i] = e.Name()
+	}
+	return names
 }
 
 // key is 64 hex digits that begin with a name.

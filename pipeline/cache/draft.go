@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,115 +22,164 @@ type Draft struct {
 // onlyAttempt names the attempt of what can be made only one way.
 const onlyAttempt = "0"
 
-// step is called between any two steps of publishing and locking: tests kill
-// the process there, or do what another might.
-var step = func(name string) {}
+// Step is called between any two steps of publishing, locking and pruning, by
+// several goroutines at a time: tests kill the process there, or do what
+// another might.
+var Step = func(name string) {}
 
 // Publish makes the draft an artefact under m.Key. Files and Digest of m are
 // filled in. Without m.Attempt the content stands for the key: if the key is
 // there already, whole, that artefact is returned and the draft discarded, and
 // one that is damaged is replaced. With m.Attempt nothing is ever replaced: if
-// the name is taken, the artefact gets the next free one.
-func (d *Draft) Publish(m Manifest) (*Artefact, error) {
-	if len(m.Key) < 2 {
+// the name is taken, the artefact gets the next free one. The key is held from
+// then on.
+func (d *Draft) Publish(m Manifest) (*Artefact, error) { return d.publish(m, false) }
+
+// PublishOver is Publish for what was made again on purpose: without
+// m.Attempt, what is there under the key is replaced though it is whole,
+// unless it has the same content.
+func (d *Draft) PublishOver(m Manifest) (*Artefact, error) { return d.publish(m, true) }
+
+func (d *Draft) publish(m Manifest, over bool) (*Artefact, error) {
+	if !m.Key.valid() {
 		return nil, fmt.Errorf("cannot publish under the key %q", m.Key)
 	}
 	if m.Attempt == "" {
 		m.Attempt = onlyAttempt
 	}
-	files, folders, err := listFiles(d.Dir)
+	if !validAttempt(m.Attempt) {
+		return nil, fmt.Errorf("cannot publish the attempt %q", m.Attempt)
+	}
+	if len(m.Note) > 0 {
+		// As it will stand in the manifest: what is listed is the same, read
+		// there or in the index.
+		note, err := json.Marshal(m.Note)
+		if err != nil {
+			return nil, fmt.Errorf("cannot publish the note: %w", err)
+		}
+		m.Note = note
+	}
+	if err := d.sync(&m); err != nil {
+		return nil, err
+	}
+	// Else it could be pruned while its maker still needs it.
+	if err := d.store.Hold(m.Key); err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(d.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read back what was made: %w", err)
+		return nil, failure("cannot publish", err)
 	}
-	m.Files, m.Digest = files, digest(files)
-	step("listed")
-	for _, f := range files {
-		path := filepath.Join(d.Dir, filepath.FromSlash(f.Name))
-		if err := syncPath(path); err != nil {
-			return nil, err
-		}
-		// Run folders link to these files; a slip of an editor there must not
-		// change what was measured.
-		if err := os.Chmod(path, 0o444); err != nil {
-			return nil, err
-		}
-	}
-	step("files synced")
-	for _, dir := range folders[1:] {
-		if err := syncPath(dir); err != nil {
-			return nil, err
-		}
-	}
-	var a *Artefact
-	if m.Attempt == onlyAttempt {
-		a, err = d.placeOnly(m)
-	} else {
-		a, err = d.placeNext(m)
-	}
+	Step("held")
+	a, placed, err := d.placeAny(m, over)
 	if err != nil {
 		return nil, err
 	}
-	step("renamed")
-	if err := syncPath(filepath.Dir(a.Dir)); err != nil {
-		return nil, err
+	Step("renamed")
+	shard := filepath.Dir(a.Dir)
+	if placed {
+		_ = addToIndex(shard, appendRecord(nil, &a.Head, inodeOf(info))) // else its manifest is read
 	}
-	step("published")
+	Step("indexed")
+	if err := syncPath(shard); err != nil {
+		return nil, failure("cannot publish", err)
+	}
+	Step("published")
 	// The result is kept. A slot that cannot be written costs only the reason
 	// that a later plan gives, which then compares with an older result.
-	_ = d.store.setSlot(a.Manifest)
-	step("slot set")
+	_ = d.store.Use(m.Slot, a)
+	Step("slot set")
 	return a, nil
 }
 
-// placeNext puts the draft under the first free name of m.Attempt, .2, .3 ...
-func (d *Draft) placeNext(m Manifest) (*Artefact, error) {
+// sync lists the draft's files in m, syncs them and makes them read-only.
+func (d *Draft) sync(m *Manifest) error {
+	files, folders, err := listFiles(d.Dir)
+	if err != nil {
+		return fmt.Errorf("cannot read back what was made: %w", err)
+	}
+	m.Files, m.Digest = files, digest(files)
+	Step("listed")
+	for _, f := range files {
+		path := filepath.Join(d.Dir, filepath.FromSlash(f.Name))
+		err := syncPath(path)
+		if err == nil {
+			// Run folders link to these files; a slip of an editor there must
+			// not change what was measured.
+			err = os.Chmod(path, 0o444)
+		}
+		if err != nil {
+			return failure("cannot keep "+f.Name, err)
+		}
+	}
+	Step("files synced")
+	for _, dir := range folders[1:] {
+		if err := syncPath(dir); err != nil {
+			return failure("cannot publish", err)
+		}
+	}
+	return nil
+}
+
+// placeAny puts the draft where it belongs, or returns what is there already:
+// then placed is false.
+func (d *Draft) placeAny(m Manifest, over bool) (a *Artefact, placed bool, err error) {
+	target, err := d.place(m)
 	base := m.Attempt
-	for n := 2; ; n++ {
+	for n := 2; m.Attempt != onlyAttempt && occupied(err); n++ {
+		m.Attempt = base + "." + strconv.Itoa(n)
+		target, err = d.place(m)
+	}
+	if occupied(err) {
+		return d.replace(m, target, over)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return &Artefact{Head: m.head(), Dir: target}, true, nil
+}
+
+// replace puts the draft in the place of what is damaged, or of what is over.
+func (d *Draft) replace(m Manifest, target string, over bool) (a *Artefact, placed bool, err error) {
+	// One at a time decides whether what lies there is whole: else a process
+	// could take away what another has just put in the place of a damaged one.
+	l, err := enter(filepath.Join(d.store.root, "locks", "replace.lock"), "replace a result")
+	if err != nil {
+		return nil, false, err
+	}
+	defer func() { err = errors.Join(err, l.Release()) }()
+	for {
+		old, err := d.store.read(m.Key, m.Attempt)
+		if err == nil && old.Verify() == nil && (!over || old.Digest == m.Digest) {
+			_ = d.Discard() // else Close does it
+			return old, false, nil
+		}
+		// No record of what lies there outlives it.
+		if err := os.Remove(filepath.Join(filepath.Dir(target), indexName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, false, failure("cannot replace a result", err)
+		}
+		Step("index removed")
+		if swap(d.Dir, target) == nil {
+			Step("swapped")
+			_ = d.Discard() // of the old one; else Close does it
+			return &Artefact{Head: m.head(), Dir: target}, true, nil
+		}
+		if err := d.store.Remove(&Artefact{Dir: target}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, false, failure("cannot replace a result", err)
+		}
+		Step("old removed")
 		target, err := d.place(m)
 		if err == nil {
-			return &Artefact{Manifest: m, Dir: target}, nil
+			return &Artefact{Head: m.head(), Dir: target}, true, nil
 		}
 		if !occupied(err) {
-			return nil, err
+			return nil, false, err
 		}
-		m.Attempt = base + "." + strconv.Itoa(n)
 	}
 }
 
-// placeOnly puts the draft where only one can be.
-func (d *Draft) placeOnly(m Manifest) (*Artefact, error) {
-	target, err := d.place(m)
-	if err == nil {
-		return &Artefact{Manifest: m, Dir: target}, nil
-	}
-	if !occupied(err) {
-		return nil, err
-	}
-	// One at a time decides whether what lies there is whole: else a process
-	// could take away what another has just put in the place of a damaged one.
-	l, err := waitLock(filepath.Join(d.store.root, "locks", "replace.lock"), "replace a damaged result")
-	if err != nil {
-		return nil, err
-	}
-	defer l.Release()
-	for {
-		old, err := d.store.read(m.Key, m.Attempt)
-		if err == nil && old.Verify() == nil {
-			return old, d.Discard()
-		}
-		if err := d.store.Remove(&Artefact{Dir: target}); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("cannot replace a damaged result: %w", err)
-		}
-		step("damaged removed")
-		target, err := d.place(m)
-		if err == nil {
-			return &Artefact{Manifest: m, Dir: target}, nil
-		}
-		if !occupied(err) {
-			return nil, err
-		}
-	}
-}
+// swap is exchange, which a test replaces by that of systems without one.
+var swap = exchange
 
 // place writes the manifest and renames the draft to where m says, if nothing
 // is there.
@@ -141,27 +191,37 @@ func (d *Draft) place(m Manifest) (target string, err error) {
 	if err := WriteFile(filepath.Join(d.Dir, manifestName), data); err != nil {
 		return "", err
 	}
-	step("manifest written")
+	Step("manifest written")
 	if err := syncPath(d.Dir); err != nil {
-		return "", err
+		return "", failure("cannot publish", err)
 	}
-	target = filepath.Join(d.store.keyDir(m.Key), m.Attempt)
+	target = d.store.artefactDir(m.Key, m.Attempt)
 	for {
-		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-			return "", fmt.Errorf("cannot publish: %w", err)
+		if err := makeShard(filepath.Dir(target)); err != nil {
+			return "", failure("cannot publish", err)
 		}
-		step("key folder made")
+		Step("shard made")
 		err := os.Rename(d.Dir, target)
 		if err == nil {
 			return target, nil
 		}
 		if errors.Is(err, fs.ErrNotExist) {
 			if _, here := os.Stat(d.Dir); here == nil {
-				continue // another process removed the empty folder of the key
+				continue // another process removed the empty shard
 			}
 		}
-		return target, fmt.Errorf("cannot publish: %w", err)
+		return target, failure("cannot publish", err)
 	}
+}
+
+func makeShard(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	return syncPath(filepath.Dir(dir))
 }
 
 // occupied reports whether a rename failed because its target is there.
@@ -178,25 +238,29 @@ func NewAttempt(t time.Time) string {
 }
 
 // WriteFile publishes one file by write, sync, rename.
-func WriteFile(path string, data []byte) error { return writeFile(path, data, true) }
+func WriteFile(path string, data []byte) error {
+	return writeFile(filepath.Dir(path), path, data, true)
+}
 
-// writeFile leaves out the sync for what may be lost in a power cut.
-func writeFile(path string, data []byte, durable bool) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
+// writeFile makes the file in tmp first. It leaves out the sync for what may
+// be lost in a power cut.
+func writeFile(tmp, path string, data []byte, durable bool) error {
+	f, err := os.CreateTemp(tmp, "."+filepath.Base(path)+"-")
 	if err != nil {
-		return err
+		return failure("cannot write "+path, err)
 	}
 	_, err = f.Write(data)
 	if err == nil && durable {
 		err = f.Sync()
 	}
 	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	Step("file written")
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return fmt.Errorf("cannot write %s: %w", path, err)
+		return failure("cannot write "+path, err)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ func TestPublishedFilesAreReadOnly(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if left := drafts(t, s.Root()); len(left) > 0 {
+	if left := entries(t, s.Root(), "tmp"); len(left) > 0 {
 		t.Errorf("drafts left: %v", left)
 	}
 }
@@ -53,8 +53,8 @@ func TestPublishRefuses(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if keys, err := s.Keys(); err != nil || len(keys) != 0 {
-		t.Errorf("something was published: %v, %v", keys, err)
+	if l, err := s.List(); err != nil || l.Len() != 0 {
+		t.Errorf("something was published: %v, %v", l, err)
 	}
 }
 
@@ -76,98 +76,6 @@ func TestPublishOnTakenName(t *testing.T) {
 	}
 	if found[1].Attempt != found[0].Attempt+".2" || found[2].Attempt != found[0].Attempt+".3" {
 		t.Errorf("%s, %s, %s", found[0].Attempt, found[1].Attempt, found[2].Attempt)
-	}
-}
-
-// childPublish publishes one artefact and dies at a step of it.
-func childPublish(args []string) error {
-	dir, at := args[0], args[1]
-	s, err := Open(dir)
-	if err != nil {
-		return err
-	}
-	if at == "filled" {
-		d, err := s.Draft()
-		if err != nil {
-			return err
-		}
-		if err := fill(d.Dir, map[string]string{"half": "of a res"}); err != nil {
-			return err
-		}
-		kill()
-	}
-	step = func(name string) {
-		if name == at {
-			kill()
-		}
-	}
-	_, err = publish(s, Manifest{Key: key("k"), Slot: "slot", Input: []byte("1")}, map[string]string{"a": "whole", "sub/b": "whole too"})
-	return err
-}
-
-// A kill between any two steps leaves nothing or a whole artefact, the next
-// start removes the draft, and the work can be done again.
-func TestKillWhilePublishing(t *testing.T) {
-	damage := func(t *testing.T, s *Store) {
-		a := mustPublish(t, s, Manifest{Key: key("k"), Slot: "slot"}, map[string]string{"a": "whole", "sub/b": "whole too"})
-		if err := os.Remove(filepath.Join(a.Dir, "a")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, tc := range []struct {
-		at     string
-		before func(*testing.T, *Store)
-		whole  int // artefacts afterwards
-	}{
-		{"owner locked", nil, 0},
-		{"filled", nil, 0},
-		{"listed", nil, 0},
-		{"files synced", nil, 0},
-		{"manifest written", nil, 0},
-		{"key folder made", nil, 0},
-		{"damaged removed", damage, 0},
-		{"renamed", damage, 1},
-		{"renamed", nil, 1},
-		{"published", nil, 1},
-		{"slot set", nil, 1},
-	} {
-		name := tc.at
-		if tc.before != nil {
-			name += " over a damaged one"
-		}
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			dir := tempDir(t)
-			if tc.before != nil {
-				s := open(t, dir)
-				tc.before(t, s)
-				if err := s.Close(); err != nil {
-					t.Fatal(err)
-				}
-			}
-			c := startChild(t, "publish", dir, tc.at)
-			if err := c.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
-				t.Fatalf("the child was to be killed: %v", err)
-			}
-			s := open(t, dir)
-			if left := drafts(t, dir); len(left) > 0 {
-				t.Errorf("drafts of the dead process are left: %v", left)
-			}
-			found, err := s.Find(key("k"))
-			if err != nil || len(found) != tc.whole {
-				t.Fatalf("%d artefacts, want %d: %v", len(found), tc.whole, err)
-			}
-			for _, a := range found {
-				if err := a.Verify(); err != nil {
-					t.Error(err)
-				}
-			}
-			a := mustPublish(t, s, Manifest{Key: key("k"), Slot: "slot", Input: []byte("1")}, map[string]string{"a": "whole", "sub/b": "whole too"})
-			last, err := s.Last("slot")
-			if err != nil || last.Dir != a.Dir || last.Verify() != nil {
-				t.Errorf("done again: %v, %v", last, err)
-			}
-		})
 	}
 }
 
@@ -241,7 +149,7 @@ func TestProcessesPublishTheSameKeys(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if left := drafts(t, dir); len(left) > 0 {
+	if left := entries(t, dir, "tmp"); len(left) > 0 {
 		t.Errorf("drafts left: %v", left)
 	}
 }
@@ -263,14 +171,4 @@ func TestWriteFileReplaces(t *testing.T) {
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
 		t.Errorf("left over: %v, %v", entries, err)
 	}
-}
-
-// drafts lists what lies in the store's folder of drafts.
-func drafts(t *testing.T, root string) []string {
-	t.Helper()
-	found, err := filepath.Glob(filepath.Join(root, "tmp", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
 }

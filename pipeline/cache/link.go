@@ -11,11 +11,15 @@ import (
 // the file system can, else as copies. A file that is there already is
 // replaced in one step.
 func (a *Artefact) LinkTo(dir string) error {
-	for _, f := range a.Files {
+	m, err := a.look()
+	if err != nil {
+		return err
+	}
+	for _, f := range m.Files {
 		name := filepath.FromSlash(f.Name)
 		target := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-			return err
+			return failure("cannot put "+f.Name+" in its place", err)
 		}
 		if err := LinkFile(filepath.Join(a.Dir, name), target); err != nil {
 			return err
@@ -27,6 +31,13 @@ func (a *Artefact) LinkTo(dir string) error {
 // LinkFile makes the file at from appear at to as well, replacing what is
 // there.
 func LinkFile(from, to string) error {
+	if err := linkFile(from, to); err != nil {
+		return failure("cannot put "+filepath.Base(to)+" in its place", err)
+	}
+	return nil
+}
+
+func linkFile(from, to string) error {
 	tmp, err := os.MkdirTemp(filepath.Dir(to), ".link-")
 	if err != nil {
 		return err

@@ -4,11 +4,15 @@
 //
 // Layout below the root of a Store:
 //
-//	objects/ab/<key>/<attempt>/manifest.json   the artefact's files beside it
+//	objects/ab/<key>@<attempt>/manifest.json   the artefact's files beside it
+//	objects/ab/index                           what a plan asks of each of them (may be deleted)
 //	slots/ab/<hash of slot>                    what a slot held last (for reasons)
 //	tmp/<owner>/                               drafts of one process
+//	tmp/<owner>.keys                           keys that it uses
 //	tmp/<owner>.lock                           locked while that process lives
+//	trash/                                     what is being deleted
 //	locks/<name>.lock                          kernel locks
+//	locks/keys/<key>.lock                      there while a process makes the key
 //
 // A draft is filled, its files are synced, checksummed and made read-only, the
 // manifest is written, and the folder is renamed to its place: whoever sees an
@@ -20,7 +24,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -35,6 +38,21 @@ type Key string
 
 // Short is how a key is printed.
 func (k Key) Short() string { return string(k[:min(12, len(k))]) }
+
+// keyLen is how many hex digits a key has.
+const keyLen = 2 * sha256.Size
+
+// valid reports whether k can name an artefact.
+func (k Key) valid() bool { return len(k) == keyLen && isHex(k) }
+
+func isHex[T ~string | ~[]byte](s T) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
 
 // Manifest describes an artefact. It is written last and read first.
 type Manifest struct {
@@ -56,60 +74,18 @@ type File struct {
 	SHA256 string `json:"sha256"`
 }
 
-// Artefact is a published folder.
-type Artefact struct {
-	Manifest
-	Dir string
-
-	// Damage says that the manifest cannot be read; of Manifest, only Key and
-	// Attempt are known then.
-	Damage error
-}
-
-// ErrDamaged is the root of every error about an artefact that is not what
-// its manifest says.
-var ErrDamaged = errors.New("its stored result is damaged")
-
-// ErrGone says that a slot's last artefact is no longer in the store.
-var ErrGone = errors.New("its stored result is gone")
-
 const manifestName = "manifest.json"
 
-// CheckSizes compares the files' sizes with the manifest: enough to notice
-// what a crash or a full disk truncated, at the cost of a stat per file.
-func (a *Artefact) CheckSizes() error {
-	if a.Damage != nil {
-		return a.Damage
+// head is what a listing tells of the artefact.
+func (m *Manifest) head() Head {
+	h := Head{
+		Key: m.Key, Attempt: m.Attempt, Slot: m.Slot, Digest: m.Digest,
+		Created: m.Created.UTC(), Seconds: m.Seconds, Note: m.Note,
 	}
-	for _, f := range a.Files {
-		info, err := os.Stat(filepath.Join(a.Dir, filepath.FromSlash(f.Name)))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return fmt.Errorf("%w: %s is missing", ErrDamaged, f.Name)
-		case err != nil:
-			return fmt.Errorf("%w: %v", ErrDamaged, err)
-		case info.Size() != f.Size:
-			return fmt.Errorf("%w: %s has %d bytes, not %d", ErrDamaged, f.Name, info.Size(), f.Size)
-		}
+	for _, f := range m.Files {
+		h.Bytes += f.Size
 	}
-	return nil
-}
-
-// Verify reads every file and compares its checksum.
-func (a *Artefact) Verify() error {
-	if err := a.CheckSizes(); err != nil {
-		return err
-	}
-	for _, f := range a.Files {
-		sum, _, err := hashFile(filepath.Join(a.Dir, filepath.FromSlash(f.Name)))
-		if err != nil {
-			return fmt.Errorf("%w: %v", ErrDamaged, err)
-		}
-		if sum != f.SHA256 {
-			return fmt.Errorf("%w: %s has another checksum than when it was written", ErrDamaged, f.Name)
-		}
-	}
-	return nil
+	return h
 }
 
 // A manifest ends with a checksum of all its bytes before sumField, as the
@@ -120,7 +96,7 @@ const (
 	sumEnd   = "\"}\n"
 )
 
-func (m Manifest) encode() ([]byte, error) {
+func (m *Manifest) encode() ([]byte, error) {
 	data, err := json.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("manifest: %w", err)
@@ -129,21 +105,21 @@ func (m Manifest) encode() ([]byte, error) {
 	return append(append(append(data, sumField...), hexSum(data)...), sumEnd...), nil
 }
 
-func readManifest(dir string) (*Artefact, error) {
+func readManifest(dir string) (*Manifest, error) {
 	path := filepath.Join(dir, manifestName)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	a := &Artefact{Dir: dir}
 	body := len(data) - len(sumField) - hex.EncodedLen(sha256.Size) - len(sumEnd)
 	if body < 0 || !bytes.Equal(data[body:], []byte(sumField+hexSum(data[:body])+sumEnd)) {
 		return nil, fmt.Errorf("%w: %s is not what was written", ErrDamaged, path)
 	}
-	if err := json.Unmarshal(data, &a.Manifest); err != nil {
+	m := &Manifest{}
+	if err := json.Unmarshal(data, m); err != nil {
 		return nil, fmt.Errorf("%w: %s: %v", ErrDamaged, path, err)
 	}
-	return a, nil
+	return m, nil
 }
 
 // listFiles describes every regular file below dir, in order of name, and

@@ -4,32 +4,33 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"sync"
 )
 
 // Store is a local folder of artefacts. Several processes may use one.
 type Store struct {
-	root string
+	root   string
+	writes bool // opened for more than looking
 
 	mu    sync.Mutex
-	owner *Lock // of our drafts; nil until the first
+	owner *Lock // of our drafts and holds; nil until the first
 	tmp   string
+	held  map[Key]bool
 }
 
 // Open returns the store in dir, making it if it is not there, and removes
-// the drafts of processes that no longer live.
+// what processes left that no longer live: drafts, locks of keys, and what
+// they were deleting.
 func Open(dir string) (*Store, error) {
-	for _, sub := range []string{"objects", "slots", "tmp", "locks"} {
+	for _, sub := range []string{"objects", "slots", "tmp", trashDir, filepath.Join("locks", "keys")} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return nil, fmt.Errorf("cannot make the store: %w", err)
+			return nil, failure("cannot make the store", err)
 		}
 	}
-	s := &Store{root: dir}
+	s := &Store{root: dir, writes: true}
 	s.sweep()
 	return s, nil
 }
@@ -38,205 +39,130 @@ func Open(dir string) (*Store, error) {
 // that is not there is empty.
 func At(dir string) *Store { return &Store{root: dir} }
 
-// Close removes what is left of this process's drafts.
+// Close removes what is left of this process's drafts and gives back what it
+// holds.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.owner == nil {
 		return nil
 	}
-	err := errors.Join(os.RemoveAll(s.tmp), os.Remove(s.tmp+".lock"), s.owner.Release())
-	s.owner = nil
+	err := errors.Join(os.RemoveAll(s.tmp), os.RemoveAll(s.tmp+".keys"))
+	if err == nil { // else a later start finds the rest by the lock's file
+		err = os.Remove(s.tmp + ".lock")
+	}
+	err = errors.Join(err, s.owner.Release())
+	s.owner, s.held = nil, nil
 	return err
 }
 
 // Root is the folder of the store.
 func (s *Store) Root() string { return s.root }
 
-// sweep removes drafts whose owner's lock is free. Errors are left for the
-// next start: a draft left over costs space and nothing else.
+// sweep removes drafts whose owner's lock is free, free locks of keys, and all
+// that is in the trash. Errors are left for the next start: what is left over costs space and
+// nothing else.
 func (s *Store) sweep() {
-	locks, _ := filepath.Glob(filepath.Join(s.root, "tmp", "*.lock"))
+	locks, _ := filepath.Glob(filepath.Join(escapeGlob(s.root), "tmp", "*.lock"))
 	for _, path := range locks {
 		l, _, err := TryLock(path, "sweep")
 		if err != nil || l == nil {
 			continue
 		}
-		_ = os.RemoveAll(strings.TrimSuffix(path, ".lock"))
+		owner := strings.TrimSuffix(path, ".lock")
+		_ = os.RemoveAll(owner)
+		_ = os.Remove(owner + ".keys")
 		_ = os.Remove(path)
 		_ = l.Release()
 	}
-}
-
-// Find returns the artefacts under key, oldest attempt first. One whose
-// manifest cannot be read is among them, with Damage set.
-func (s *Store) Find(key Key) ([]*Artefact, error) {
-	dir := s.keyDir(key)
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	left, _ := os.ReadDir(filepath.Join(s.root, trashDir))
+	for _, e := range left { // perhaps at the same time as another process
+		_ = os.RemoveAll(filepath.Join(s.root, trashDir, e.Name()))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot look into the store: %w", err)
-	}
-	var found []*Artefact
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		a, err := s.read(key, e.Name())
-		switch {
-		case err == nil:
-			found = append(found, a)
-		case !errors.Is(err, ErrGone): // gone: removed since the listing
-			found = append(found, &Artefact{
-				Manifest: Manifest{Key: key, Attempt: e.Name()},
-				Dir:      filepath.Join(dir, e.Name()), Damage: err,
-			})
+	locks, _ = filepath.Glob(filepath.Join(escapeGlob(s.root), "locks", "keys", "*.lock"))
+	for _, path := range locks {
+		if l, _, err := TryLock(path, "sweep"); err == nil && l != nil {
+			l.remove = true
+			_ = l.Release()
 		}
 	}
-	sort.Slice(found, func(i, j int) bool { return found[i].Attempt < found[j].Attempt })
-	return found, nil
 }
 
-// read returns one artefact; errors are ErrGone, ErrDamaged or of the disk.
-func (s *Store) read(key Key, attempt string) (*Artefact, error) {
-	dir := filepath.Join(s.keyDir(key), attempt)
-	a, err := readManifest(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-			return nil, ErrGone
-		}
-		return nil, fmt.Errorf("%w: %s is missing", ErrDamaged, manifestName)
-	case err != nil:
-		return nil, err
-	case a.Key != key || a.Attempt != attempt:
-		return nil, fmt.Errorf("%w: %s belongs to another result", ErrDamaged, filepath.Join(dir, manifestName))
-	}
-	return a, nil
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(path)
 }
 
-// Keys lists every key that has at least one artefact, with one directory
-// listing a shard.
-func (s *Store) Keys() (map[Key]bool, error) {
-	keys := make(map[Key]bool)
-	err := s.shards("objects", func(name string) { keys[Key(name)] = true })
-	return keys, err
-}
-
-// Slots lists the slots that hold something, as SlotName gives their names.
-func (s *Store) Slots() (map[string]bool, error) {
-	slots := make(map[string]bool)
-	err := s.shards("slots", func(name string) { slots[name] = true })
-	return slots, err
-}
-
-func (s *Store) shards(sub string, each func(name string)) error {
-	shards, err := os.ReadDir(filepath.Join(s.root, sub))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("cannot look into the store: %w", err)
-	}
-	for _, shard := range shards {
-		if !shard.IsDir() {
-			continue // not ours; file managers leave such things
-		}
-		entries, err := os.ReadDir(filepath.Join(s.root, sub, shard.Name()))
-		if err != nil {
-			return fmt.Errorf("cannot look into the store: %w", err)
-		}
-		for _, e := range entries {
-			each(e.Name())
-		}
-	}
-	return nil
-}
-
-// SlotName is the name under which Slots lists a slot.
-func SlotName(slot string) string { return hexSum([]byte(slot)) }
-
-// Last returns the artefact that was published last in a slot; nil if none
-// was, ErrGone if it has been removed since, ErrDamaged if it cannot be read.
-func (s *Store) Last(slot string) (*Artefact, error) {
-	data, err := os.ReadFile(s.slotFile(slot))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot look into the store: %w", err)
-	}
-	key, attempt, ok := strings.Cut(strings.TrimSpace(string(data)), " ")
-	if !ok || len(key) < 2 {
-		return nil, nil // torn by a power cut; it only serves reasons
-	}
-	return s.read(Key(key), attempt)
-}
-
-func (s *Store) setSlot(m Manifest) error {
-	if m.Slot == "" {
-		return nil
-	}
-	path := s.slotFile(m.Slot)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return writeFile(path, []byte(string(m.Key)+" "+m.Attempt+"\n"), false)
-}
-
-// Use notes that a slot holds an artefact that was published in another, so
-// that Last returns it.
-func (s *Store) Use(slot string, a *Artefact) error {
-	return s.setSlot(Manifest{Slot: slot, Key: a.Key, Attempt: a.Attempt})
-}
+// trashDir holds what is being deleted. Moving something there needs no room
+// on a disk that is full.
+const trashDir = "trash"
 
 // Remove deletes an artefact, first making it invisible.
 func (s *Store) Remove(a *Artefact) error {
-	d, err := s.Draft()
+	gone, err := s.trash(a.Dir)
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(a.Dir, filepath.Join(d.Dir, "gone")); err != nil {
-		return errors.Join(err, d.Discard())
+	return os.RemoveAll(gone)
+}
+
+// trash moves a folder of artefacts out of sight.
+func (s *Store) trash(dir string) (gone string, err error) {
+	gone = filepath.Join(s.root, trashDir, filepath.Base(dir))
+	for {
+		err := os.Rename(dir, gone)
+		if !occupied(err) {
+			return gone, err
+		}
+		if err := os.RemoveAll(gone); err != nil { // an earlier one of that name
+			return "", err
+		}
 	}
-	_ = os.Remove(filepath.Dir(a.Dir)) // only if no attempt is left
-	return d.Discard()
 }
 
 // Draft returns an empty folder to be filled and published.
 func (s *Store) Draft() (*Draft, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.owner == nil {
-		// The lock comes first: there is never a folder that no sweep finds.
-		tmp := filepath.Join(s.root, "tmp", fmt.Sprintf("%d-%s", os.Getpid(), rand.Text()[:10]))
-		l, _, err := TryLock(tmp+".lock", "drafts")
-		if err != nil {
-			return nil, fmt.Errorf("cannot begin a result: %w", err)
-		}
-		if l == nil {
-			continue // a sweep was faster; again, with another name
-		}
-		step("owner locked")
-		if err := os.Mkdir(tmp, 0o755); err != nil {
-			return nil, errors.Join(fmt.Errorf("cannot begin a result: %w", err), l.Release())
-		}
-		s.owner, s.tmp = l, tmp
+	if err := s.own(); err != nil {
+		return nil, err
 	}
 	dir, err := os.MkdirTemp(s.tmp, "draft-")
 	if err != nil {
-		return nil, fmt.Errorf("cannot begin a result: %w", err)
+		return nil, failure("cannot begin a result", err)
 	}
 	return &Draft{Dir: dir, store: s}, nil
 }
 
-func (s *Store) keyDir(k Key) string {
-	return filepath.Join(s.root, "objects", string(k[:2]), string(k))
+// own makes this store's folder in tmp, if it is not there yet. The lock comes
+// first: there is never a folder that no sweep finds.
+func (s *Store) own() error {
+	for s.owner == nil {
+		tmp := filepath.Join(s.root, "tmp", fmt.Sprintf("%d-%s", os.Getpid(), rand.Text()[:10]))
+		l, _, err := TryLock(tmp+".lock", "drafts")
+		if err != nil {
+			return failure("cannot begin a result", err)
+		}
+		if l == nil {
+			continue // a sweep was faster; again, with another name
+		}
+		Step("owner locked")
+		if err := os.Mkdir(tmp, 0o755); err != nil {
+			return errors.Join(failure("cannot begin a result", err), l.Release())
+		}
+		s.owner, s.tmp = l, tmp
+	}
+	return nil
 }
 
-func (s *Store) slotFile(slot string) string {
-	name := SlotName(slot)
-	return filepath.Join(s.root, "slots", name[:2], name)
+// replaceFile puts data at path in one step. It is not synced: this is for
+// what may be lost in a power cut. What a kill leaves lies among the drafts.
+func (s *Store) replaceFile(path string, data []byte) error {
+	s.mu.Lock()
+	err := s.own()
+	tmp := s.tmp
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return writeFile(tmp, path, data, false)
 }

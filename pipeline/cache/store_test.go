@@ -33,15 +33,15 @@ func TestFindReturnsAttemptsInOrder(t *testing.T) {
 		if err := found[i].Verify(); err != nil {
 			t.Error(err)
 		}
-		if len(found[i].Files) != 2 || found[i].Files[0].Name != "sub/more" {
-			t.Errorf("files %v", found[i].Files)
+		if m, err := found[i].Manifest(); err != nil || len(m.Files) != 2 || m.Files[0].Name != "sub/more" {
+			t.Errorf("manifest %v, %v", m, err)
 		}
 	}
 	if last, err := s.Last("slot"); err != nil || last.Dir != found[0].Dir {
 		t.Errorf("the slot's last is %v, %v; want the one published last", last, err)
 	}
-	if keys, err := s.Keys(); err != nil || len(keys) != 1 || !keys[k] {
-		t.Errorf("keys %v, %v", keys, err)
+	if l, err := s.List(); err != nil || l.Len() != 3 || len(l.Find(k)) != 3 {
+		t.Errorf("listing %v, %v", l, err)
 	}
 	if slots, err := s.Slots(); err != nil || len(slots) != 1 || !slots[SlotName("slot")] {
 		t.Errorf("slots %v, %v", slots, err)
@@ -57,8 +57,8 @@ func TestFindReturnsAttemptsInOrder(t *testing.T) {
 func TestLookingMakesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	s := At(dir)
-	if keys, err := s.Keys(); err != nil || len(keys) != 0 {
-		t.Errorf("keys %v, %v", keys, err)
+	if l, err := s.List(); err != nil || l.Len() != 0 {
+		t.Errorf("listing %v, %v", l, err)
 	}
 	if a, err := s.Last("slot"); err != nil || a != nil {
 		t.Errorf("last %v, %v", a, err)

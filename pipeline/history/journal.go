@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -24,6 +25,7 @@ const (
 	NodeReused     = "node_reused"     // Node, Key, Attempt, Text: why
 	NodeBegun      = "node_begun"      // Node, Key, Text: why
 	NodeDone       = "node_done"       // Node, Key, Attempt, Digest, Seconds
+	NodeAgain      = "node_again"      // Node, Text: why it is tried once more
 	NodeFailed     = "node_failed"     // Node, Error
 	NodeSkipped    = "node_skipped"    // Node, Text: what it waited for in vain
 	ServiceStarted = "service_started" // Node, Data: environment and instances
@@ -45,6 +47,10 @@ type Record struct {
 	Fingerprint string          `json:"fingerprint,omitempty"`
 	Data        json.RawMessage `json:"data,omitempty"`
 }
+
+// Step is called before and after the write and the sync of Append: tests kill
+// the process there.
+var Step = func(name string) {}
 
 // Journal appends records to a file. Its methods may be called from several
 // goroutines. A nil Journal records nothing.
@@ -80,21 +86,35 @@ func (j *Journal) Append(r Record) error {
 	if j.broken != nil {
 		return j.broken
 	}
+	Step("record made")
 	_, err = j.f.Write(append(line, '\n'))
+	Step("record written")
 	if err == nil && durable(r.Kind) {
 		err = j.f.Sync()
+		Step("record synced")
 	}
 	if err != nil {
-		j.broken = fmt.Errorf("cannot write the journal: %w", err)
+		j.broken = fmt.Errorf("cannot write the journal: %w%s", err, hint(err))
 	}
 	return j.broken
+}
+
+// hint says what to do about a disk that takes no more.
+func hint(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "; make room there, then run the same command again: what is finished is kept"
+	case errors.Is(err, syscall.EFBIG):
+		return "; files may not be that large here: raise the limit (ulimit -f), then run the same command again: what is finished is kept"
+	}
+	return ""
 }
 
 // durable reports whether a record is worth a sync: a sync takes milliseconds,
 // and a run may reuse 100,000 nodes.
 func durable(kind string) bool {
 	switch kind {
-	case NodeReused, NodeBegun, NodeSkipped:
+	case NodeReused, NodeBegun, NodeAgain, NodeSkipped:
 		return false
 	}
 	return true
