@@ -1,10 +1,11 @@
 package pipeline
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,9 +21,8 @@ type planner struct {
 	store *cache.Store
 	o     PlanOptions
 
-	// What the store held when it was listed; nil: look each time.
-	keys  map[cache.Key]bool
-	slots map[string]bool
+	listing *cache.Listing // what the store held when it was listed; nil: look each time
+	slots   func() (map[string]bool, error)
 
 	// observed says that o.Environment is the whole of what a running service
 	// shows, so that what is missing in it counts as well.
@@ -31,9 +31,12 @@ type planner struct {
 	check bool
 	read  map[string]error // artefact's folder -> nil or what is wrong with its content
 
-	known map[*Node]identity     // of measurements, which need nothing for it
+	keys  []cache.Key            // of measurements, which need nothing for it; "" for other nodes
 	twins map[cache.Key][]string // keys that several nodes have -> their slots
 	taken map[string]bool        // artefact's folder: a twin shows it in this pass
+
+	first   map[cache.Key]int // the first measurement of each key
+	reasons map[provenance]string
 }
 
 // verify reads artefacts that were not read yet and reports whether all of
@@ -52,55 +55,71 @@ func (pl *planner) verify(artefacts []*cache.Artefact) bool {
 	return sound
 }
 
-// decide fills in d: Reuse with an artefact, or Run, and why.
-func (pl *planner) decide(d *Decision, needs []need) error {
+// present reports whether the files of artefacts that were not read yet are
+// there, in their sizes.
+func (pl *planner) present(artefacts []*cache.Artefact) bool {
+	all := true
+	for _, a := range artefacts {
+		if _, done := pl.read[a.Dir]; done {
+			continue
+		}
+		if err := a.CheckSizes(); err != nil {
+			pl.read[a.Dir] = err
+			all = false
+		}
+	}
+	return all
+}
+
+// decide fills in d, about node i: Reuse with an artefact, or Run, and why.
+func (pl *planner) decide(d *Decision, i int, needs []need) error {
 	n := d.Node
-	k, ok := pl.known[n]
-	if !ok {
+	key := d.Key
+	if pl.keys != nil && pl.keys[i] != "" {
+		key = pl.keys[i]
+	} else if n.Kind == Pure || key == "" {
 		var err error
-		if k, err = identify(n, needs); err != nil {
+		if key, err = keyOf(n, needs); err != nil {
 			return err
 		}
 	}
-	key, behind := k.key, k.behind
-	d.Key, d.Action, d.Artefact, d.Why, d.behind = key, Run, nil, "", behind
-	if pl.keys == nil || pl.keys[key] {
-		attempts, err := pl.store.Find(key)
-		if err != nil {
-			return err
-		}
+	*d = Decision{Node: n, Action: Run, Key: key, needs: needs}
+	attempts, err := pl.find(key)
+	if err != nil {
+		return err
+	}
+	if len(attempts) > 0 {
 		if err := pl.choose(d, attempts); err != nil {
 			return err
 		}
-		if d.Why != "" {
-			return nil
-		}
 	}
-	var err error
-	d.Why, err = pl.changed(n, behind)
+	switch {
+	case pl.o.rerun(n):
+		if d.Action == Reuse || d.Why == "" {
+			d.Action, d.Why = Run, "to be made again, as asked for"
+		}
+	case d.Why == "":
+		d.Why, err = pl.changed(n, needs)
+	}
 	return err
 }
 
-// identity is a key and the value that it is the hash of.
-type identity struct {
-	key    cache.Key
-	behind json.RawMessage
-}
-
-func identify(n *Node, needs []need) (identity, error) {
-	key, behind, err := keyed{Stage: n.Stage, Input: n.Input.JSON(), Needs: needs}.key()
-	if err != nil {
-		return identity{}, fmt.Errorf("%s: %w", n.ID, err)
+// find lists the attempts under a key.
+func (pl *planner) find(k cache.Key) ([]*cache.Artefact, error) {
+	if pl.listing != nil {
+		return pl.listing.Find(k), nil
 	}
-	return identity{key, behind}, nil
+	return pl.store.Find(k)
 }
 
 // changed says how the value behind n's key differs from the one whose result
 // was made last.
-func (pl *planner) changed(n *Node, behind json.RawMessage) (string, error) {
+func (pl *planner) changed(n *Node, needs []need) (string, error) {
 	slot := pl.g.slot(n)
-	if pl.slots != nil && !pl.slots[cache.SlotName(slot)] {
-		return NotDoneYet, nil
+	if pl.slots != nil {
+		if some, err := pl.slots(); err != nil || len(some) == 0 || !some[cache.SlotName(slot)] {
+			return NotDoneYet, err
+		}
 	}
 	last, err := pl.store.Last(slot)
 	switch {
@@ -111,7 +130,15 @@ func (pl *planner) changed(n *Node, behind json.RawMessage) (string, error) {
 	case last == nil:
 		return NotDoneYet, nil
 	}
-	if why := difference(last.Input, behind); why != "" {
+	m, err := last.Manifest()
+	if err != nil {
+		return err.Error(), nil
+	}
+	behind, err := valueOf(n, needs)
+	if err != nil {
+		return "", err
+	}
+	if why := difference(m.Input, behind); why != "" {
 		return why, nil
 	}
 	return cache.ErrGone.Error(), nil
@@ -121,30 +148,43 @@ func (pl *planner) changed(n *Node, behind json.RawMessage) (string, error) {
 // leaves. If there are attempts and none may be reused, d.Why says what is
 // wrong with the latest.
 func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) error {
-	attempts, err := pl.candidates(d, attempts)
+	d.seen = attempts
+	attempts, err := pl.candidates(d, slices.Clone(attempts))
 	if err != nil {
 		return err
 	}
-	latest := ""
+	latest, chosen := "", false
 	for i := len(attempts) - 1; i >= 0; i-- {
 		a := attempts[i]
-		why, against := pl.against(d.Node, a)
-		if !against {
-			d.Action, d.Artefact, d.Why, d.behind = Reuse, a, why, nil
+		d.Attempts.Total++
+		why, ok := pl.against(d.Node, a)
+		if why.rejected {
+			d.Attempts.Rejected++
+		}
+		switch {
+		case chosen:
+		case ok:
+			chosen = true
+			d.Action, d.Artefact, d.Why = Reuse, a, why.text
+			d.Verdict.Usable = d.Node.Kind == Measurement
 			if latest != "" {
 				d.Why += " (a later attempt: " + latest + ")"
 			}
 			if pl.twins[d.Key] != nil {
 				pl.taken[a.Dir] = true
 			}
-			return nil
-		}
-		if latest == "" {
-			latest = why
+		case latest == "":
+			latest = why.text
 		}
 		if d.Artefact == nil && a.Damage == nil {
 			d.Artefact = a
 		}
+	}
+	if d.Node.Kind != Measurement {
+		d.Attempts = Attempts{}
+	}
+	if chosen {
+		return nil
 	}
 	if strings.HasPrefix(latest, notUsable) {
 		latest = "the last attempt is " + latest
@@ -155,51 +195,105 @@ func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) error {
 
 const notUsable = "not usable: "
 
-// against says why a cannot be reused for n, or, if nothing is against it,
-// why it can.
-func (pl *planner) against(n *Node, a *cache.Artefact) (why string, against bool) {
+// reason is why an attempt can be reused, or why not.
+type reason struct {
+	text     string
+	rejected bool // by Node.Judge
+}
+
+// against says why a cannot be reused for n, or, if it can, since when it is
+// there.
+func (pl *planner) against(n *Node, a *cache.Artefact) (why reason, ok bool) {
 	if err := pl.sound(a); err != nil {
-		return err.Error(), true
+		return reason{text: err.Error()}, false
 	}
 	if n.Kind == Pure {
-		return "same inputs", false
+		return reason{text: "same inputs"}, true
 	}
-	rec, err := RecordOf(a)
-	if err != nil {
-		return err.Error(), true
+	j, seen := a.Seen.(*judged)
+	if !seen {
+		rec, err := RecordOf(a)
+		one := judge(n, rec, err)
+		j = &one
 	}
-	if n.Judge != nil {
-		if v := n.Judge(rec); !v.Usable {
-			return notUsable + v.Reason, true
-		}
+	if j.err != nil {
+		return reason{text: j.err.Error()}, false
 	}
-	if s := pl.g.service(pl.g.index[n.ID]); s >= 0 {
+	if !j.verdict.Usable {
+		return reason{notUsable + j.verdict.Reason, true}, false
+	}
+	if n.MaxAge > 0 && pl.o.Now.Sub(a.Created) > n.MaxAge {
+		return reason{text: fmt.Sprintf("measured %s, and only what is younger than %s is reused", ago(pl.o.Now.Sub(a.Created)), n.MaxAge)}, false
+	}
+	if s := pl.g.service(pl.g.index[n.ID]); s >= 0 && len(pl.o.Environment) > 0 {
 		if live, known := pl.o.Environment[pl.g.Nodes[s].ID]; known {
-			if diff := environmentDiff(rec.Environment, live, pl.observed); diff != "" {
-				return "the environment differs: " + diff, true
+			if diff := environmentDiff(j.environment, live, pl.observed); diff != "" {
+				return reason{text: "the environment differs: " + diff}, false
 			}
 		}
 	}
-	return "measured " + provenance(rec, a, pl.o.Now), false
+	return reason{text: pl.measured(j.environment, a)}, true
 }
 
+// judged is what a plan keeps of an artefact's record.
+type judged struct {
+	verdict     Verdict
+	environment map[string]string
+	err         error // the record cannot be read
+}
+
+func judge(n *Node, rec Record, err error) judged {
+	j := judged{verdict: Verdict{Usable: true}, environment: rec.Environment, err: err}
+	if n.Judge != nil && err == nil {
+		j.verdict = n.Judge(rec)
+	}
+	return j
+}
+
+// same reports whether two records are alike, in one environment that was read
+// once.
+func (j *judged) same(k *judged) bool {
+	return j.err == nil && k.err == nil && j.verdict == k.verdict && len(j.environment) == len(k.environment) &&
+		reflect.ValueOf(j.environment).Pointer() == reflect.ValueOf(k.environment).Pointer()
+}
+
+// sound says what is wrong with a's content, as far as that was looked at: a
+// plan of 100,000 points touches no file of theirs.
 func (pl *planner) sound(a *cache.Artefact) error {
-	if pl.check {
+	switch {
+	case a.Damage != nil:
+		return a.Damage
+	case pl.check:
 		return a.Verify()
 	}
-	if err := pl.read[a.Dir]; err != nil {
-		return err
-	}
-	return a.CheckSizes()
+	return pl.read[a.Dir]
 }
 
-// provenance says under what and when something was measured.
-func provenance(r Record, a *cache.Artefact, now time.Time) string {
-	where := ""
-	if v := r.Environment["engine_version"]; v != "" {
-		where = "under " + v + ", "
+// provenance is under what and how long ago something was measured.
+type provenance struct{ version, ago string }
+
+func provenanceOf(environment map[string]string, a *cache.Artefact, now time.Time) provenance {
+	return provenance{environment["engine_version"], ago(now.Sub(a.Created))}
+}
+
+func (p provenance) String() string {
+	if p.version != "" {
+		return "measured under " + p.version + ", " + p.ago
 	}
-	return where + ago(now.Sub(a.Created))
+	return "measured " + p.ago
+}
+
+// measured says under what and how long ago a was measured: of 100,000 points,
+// in few texts.
+func (pl *planner) measured(environment map[string]string, a *cache.Artefact) string {
+	p := provenanceOf(environment, a, pl.o.Now)
+	text, known := pl.reasons[p]
+	if !known {
+		if text = p.String(); pl.reasons != nil {
+			pl.reasons[p] = text
+		}
+	}
+	return text
 }
 
 func ago(d time.Duration) string {

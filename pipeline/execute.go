@@ -25,7 +25,24 @@ type ExecuteOptions struct {
 	Emit    func(Event) // called from one goroutine at a time; may be nil
 	// StopTimeout bounds how long a service may take to stop.
 	StopTimeout time.Duration
+
+	// Lease, if set, is called for every service before it starts and waits
+	// for what this machine has to give to all processes together, telling of
+	// whom through emit. What it grants by name takes the place of what the
+	// executor would; release is called when the service is gone.
+	Lease Lease
+	// Deadline, unless zero, is when no more measurements and services are
+	// begun.
+	Deadline time.Time
+	// FailFast lets no measurement or service begin once a node has failed.
+	FailFast bool
+	// RetryStarts lets a service start though an equal one, of another block,
+	// could not be started before.
+	RetryStarts bool
 }
+
+// Lease takes what service n uses and other processes may use too.
+type Lease func(ctx context.Context, n *Node, emit func(text string)) (granted map[string][]string, release func() error, err error)
 
 // Execute does what the plan says, and leaves the plan as it is. An error is
 // one of the executor's own (a journal that cannot be written, say); what went
@@ -34,7 +51,7 @@ type ExecuteOptions struct {
 func Execute(ctx context.Context, p *Plan, o ExecuteOptions) (*Report, error) {
 	x := newExecutor(p, o)
 	err := x.loop(ctx)
-	rep := &Report{Results: x.results}
+	rep := &Report{Results: x.results, OutOfBudget: x.outOfBudget}
 	var rows []string
 	for _, r := range x.results {
 		if r.Artefact != nil {
@@ -66,10 +83,15 @@ type executor struct {
 	// calls: the only way in which state changes.
 	done chan func()
 
-	services map[int]*service
-	up       map[int]*service // those with a handle
-	fatal    error
-	emitting sync.Mutex
+	services    map[int]*service
+	up          map[int]*service  // those with a handle
+	tries       map[int]int       // measurements that ran -> how often
+	vain        map[string]string // startKey -> how a service failed to start
+	halted      string            // why nothing that measures begins any more
+	outOfBudget bool
+	twins       map[cache.Key][]string
+	fatal       error
+	emitting    sync.Mutex
 }
 
 func newExecutor(p *Plan, o ExecuteOptions) *executor {
@@ -90,7 +112,10 @@ func newExecutor(p *Plan, o ExecuteOptions) *executor {
 		done:      make(chan func()),
 		services:  make(map[int]*service),
 		up:        make(map[int]*service),
+		tries:     make(map[int]int),
+		vain:      make(map[string]string),
 	}
+	x.twins, _ = twinsOf(g, func(i int) cache.Key { return x.decisions[i].Key })
 	for i, n := range g.Nodes {
 		x.results[i].Node = n
 		x.waiting[i] = len(n.Needs)
@@ -113,14 +138,15 @@ func newExecutor(p *Plan, o ExecuteOptions) *executor {
 	return x
 }
 
-// usedBy is the service that lives for node i, a measurement that runs on it
-// or may; nil if there is none.
+// usedBy is the service that lives for node i: a measurement that runs on it
+// or may, or an effect that was planned to. Nil if there is none.
 func (x *executor) usedBy(i int) *service {
 	d := &x.p.Decisions[i]
-	if d.Node.Kind != Measurement || d.Action != Run && !d.Conditional {
-		return nil
+	switch {
+	case d.Node.Kind == Measurement && (d.Action == Run || d.Conditional), d.Node.Kind == Effect && d.Action == Run:
+		return x.services[x.g.service(i)]
 	}
-	return x.services[x.g.service(i)]
+	return nil
 }
 
 func (x *executor) loop(ctx context.Context) error {
@@ -159,7 +185,21 @@ func (x *executor) dispatch(ctx context.Context) {
 		if !ok {
 			return
 		}
-		x.begin(ctx, i)
+		switch s := x.services[x.g.service(i)]; {
+		case s != nil && s.rewarms(i) && x.halts(i):
+			s.rewarm = nil // nothing will be measured on it
+			x.rewarmNext(s)
+		case s != nil && s.rewarms(i):
+			x.begin(ctx, i)
+		case x.halts(i):
+			x.settle(i, Result{State: StateSkipped, Err: errors.New(x.halted)})
+		case s != nil && s.dead != nil:
+			x.settle(i, Result{State: StateSkipped, Err: s.dead})
+		case s != nil && s.down:
+			s.parked = append(s.parked, i)
+		default:
+			x.begin(ctx, i)
+		}
 	}
 	// It is over. What did not begin ends as StateStopped.
 	x.ready = nil
@@ -187,11 +227,15 @@ func (x *executor) unblock() bool {
 	for _, i := range blocked {
 		n := x.g.Nodes[i]
 		if some && !awaited[i] {
-			x.claims.enqueue(i, n)
+			x.claims.enqueue(i, n, x.tries[i])
 			continue
 		}
-		x.settle(i, Result{State: StateFailed, Err: fmt.Errorf(
-			"waits for what %s holds, whose measurements wait for this node; let them not need it", x.holders(n))})
+		err := fmt.Errorf("waits for what %s holds, whose measurements wait for this node; let them not need it", x.holders(n))
+		if s := x.services[x.g.service(i)]; s != nil && s.rewarms(i) {
+			x.abandon(s, err)
+			continue
+		}
+		x.settle(i, Result{State: StateFailed, Err: err})
 	}
 	return len(blocked) > 0
 }
@@ -216,6 +260,9 @@ func (x *executor) holders(n *Node) string {
 func (x *executor) consider(i int) {
 	n, d := x.g.Nodes[i], &x.decisions[i]
 	switch unmet := x.unmet(n); {
+	case d.Action == Skip:
+		x.settle(i, Result{State: StateLeft, Err: errors.New(d.Why)})
+		return
 	case d.Action == Leave:
 		x.settle(i, Result{State: StateUnused})
 		return
@@ -238,21 +285,27 @@ func (x *executor) consider(i int) {
 		x.reuse(i)
 		return
 	}
-	x.claims.enqueue(i, n)
+	x.claims.enqueue(i, n, x.tries[i])
 }
 
 // begin starts the work of node i.
 func (x *executor) begin(ctx context.Context, i int) {
-	n, d := x.g.Nodes[i], &x.decisions[i]
+	n := x.g.Nodes[i]
 	granted := x.claims.take(n)
+	if n.Kind == Service {
+		x.lease(ctx, i, granted)
+		return
+	}
 	x.running++
+	x.began(i)
+	x.work(ctx, i, granted)
+}
+
+// began tells that the work of node i begins.
+func (x *executor) began(i int) {
+	n, d := x.g.Nodes[i], x.decisions[i]
 	x.emit(Event{Kind: Began, Node: n, Text: d.Why})
 	x.journal(history.Record{Kind: history.NodeBegun, Node: n.ID, Key: string(d.Key), Text: d.Why})
-	if n.Kind == Service {
-		x.start(ctx, i, granted)
-	} else {
-		x.work(ctx, i, granted)
-	}
 }
 
 // unmet says why n cannot run: a need of it has no result. Tolerant nodes ask
@@ -278,18 +331,27 @@ func (x *executor) resolve(i int) error {
 	for _, id := range d.Node.Needs {
 		nd := need{ID: id}
 		if r := x.results[x.g.index[id]]; r.Artefact != nil {
-			nd.Digest = r.Artefact.Digest
+			nd.Digest, nd.Attempts = r.Artefact.Digest, r.Attempts.told()
 		}
 		needs = append(needs, nd)
 	}
-	pl := planner{g: x.g, store: x.o.Store, check: true, o: PlanOptions{Now: x.o.Now()}}
 	d.Conditional = false
-	return pl.decide(d, needs)
+	pl := x.planner()
+	pl.check = true
+	// Held first: what is found then is not pruned.
+	key, err := keyOf(d.Node, needs)
+	if err == nil {
+		err = x.o.Store.Hold(key)
+	}
+	if err != nil {
+		return err
+	}
+	return pl.decide(d, i, needs)
 }
 
 func (x *executor) reuse(i int) {
 	n, d := x.g.Nodes[i], x.decisions[i]
-	r := Result{State: StateReused, Artefact: d.Artefact, Verdict: verdict(n, d.Artefact)}
+	r := Result{State: StateReused, Artefact: d.Artefact, Verdict: d.Verdict, Attempts: d.Attempts}
 	if slot := x.g.slot(n); n.Kind == Measurement && d.Artefact.Slot != slot {
 		// The next plan shows the same, whatever is measured elsewhere.
 		if err := x.o.Store.Use(slot, d.Artefact); err != nil {
@@ -336,7 +398,10 @@ func (x *executor) settle(i int, r Result) {
 	case StateFailed:
 		x.emit(Event{Kind: Failed, Node: n, Text: r.Err.Error()})
 		x.journal(history.Record{Kind: history.NodeFailed, Node: n.ID, Error: r.Err.Error()})
-	case StateSkipped:
+		if (x.o.FailFast || cache.NoRoom(r.Err)) && x.halted == "" {
+			x.halted = "not begun, for " + r.why()
+		}
+	case StateSkipped, StateLeft:
 		x.emit(Event{Kind: Skipped, Node: n, Text: r.Err.Error()})
 		x.journal(history.Record{Kind: history.NodeSkipped, Node: n.ID, Text: r.Err.Error()})
 	}
@@ -350,6 +415,29 @@ func (x *executor) settle(i int, r Result) {
 			x.stop(s)
 		}
 	}
+}
+
+// halts reports whether node i must not begin any more: it would measure, and
+// the time for that is up, or something failed.
+func (x *executor) halts(i int) bool {
+	if x.g.Nodes[i].Kind == Pure {
+		return false
+	}
+	if x.halted == "" && !x.o.Deadline.IsZero() && !x.o.Now().Before(x.o.Deadline) {
+		x.halted, x.outOfBudget = OutOfBudget, true
+	}
+	return x.halted != ""
+}
+
+// OutOfBudget is why a node is skipped that ExecuteOptions.Deadline did not
+// leave time for.
+const OutOfBudget = "not begun, for the budget is spent"
+
+// planner decides about single nodes now.
+func (x *executor) planner() *planner {
+	o := x.p.options
+	o.Now = x.o.Now()
+	return &planner{g: x.g, store: x.o.Store, o: o, twins: x.twins, taken: make(map[string]bool), read: x.p.read}
 }
 
 func (x *executor) fail(err error) {

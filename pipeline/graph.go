@@ -2,13 +2,9 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
-
-	"vbp/pipeline/cache"
 )
 
 // Kind says how a node's result may be reused.
@@ -36,7 +32,8 @@ func (k Kind) String() string {
 // Node is one piece of work.
 type Node struct {
 	ID    string // unique in the graph: "load mode=simple qps=2 repeat=0"
-	Stage string // the stage's name: "load"
+	Stage string // what the work is: "load", "command"
+	Group string // the stage's name in the spec, by which --only and --rerun choose
 	Kind  Kind
 	Input Input
 	Needs []string // IDs of nodes that come first
@@ -67,6 +64,20 @@ type Node struct {
 	// not known or short.
 	Expect time.Duration
 
+	// Restarts is how often a Service may be stopped and started again in an
+	// execution because its Check failed.
+	Restarts int
+	// Retries is how often a Measurement is tried again in an execution that
+	// failed or that Judge did not find usable.
+	Retries int
+	// MaxAge is the age from which an attempt of a Measurement is not reused;
+	// 0: any age will do.
+	MaxAge time.Duration
+
+	// Files are those whose content is part of Input, as paths of this
+	// machine.
+	Files []string
+
 	// Place is where the artefact's files appear in the run's folder; "." is
 	// its root. "" keeps them in the store only.
 	Place string
@@ -95,39 +106,38 @@ type Runtime struct {
 	Granted map[string][]string // resource -> the units that were granted by name
 	RunDir  string              // the run's folder, for logs
 	Attempt string              // name of this attempt
-	Now     func() time.Time
-	Emit    func(Event)
+	// Attempts tells of every measurement among the needs what stands behind
+	// its result. It is part of a pure node's key.
+	Attempts map[string]Attempts
+	Restarts int // how often Service was started again before
+	Now      func() time.Time
+	Emit     func(Event)
 
 	record Record
+}
+
+// Attempts counts what stands behind the result of a measurement.
+type Attempts struct {
+	Total    int `json:"total"`
+	Rejected int `json:"rejected"` // of Total: not usable
+}
+
+// told is what of a enters a key: nothing, where one attempt was made and is
+// shown.
+func (a Attempts) told() *Attempts {
+	if a.Total <= 1 && a.Rejected == 0 {
+		return nil
+	}
+	return &a
 }
 
 // Keep stores what was observed beside the artefact.
 func (rt *Runtime) Keep(r Record) { rt.record = r }
 
-// Record is what was observed of a node's work: kept beside the artefact,
-// judged by Node.Judge, never part of a key.
-type Record struct {
-	Facts       map[string]float64 `json:"facts,omitempty"`
-	Environment map[string]string  `json:"environment,omitempty"`
-	Notes       []string           `json:"notes,omitempty"`
-}
-
 // Verdict is Judge's answer.
 type Verdict struct {
 	Usable bool
 	Reason string // why not: the rule that failed
-}
-
-// RecordOf returns what was kept beside an artefact.
-func RecordOf(a *cache.Artefact) (Record, error) {
-	var r Record
-	if len(a.Note) == 0 {
-		return r, nil
-	}
-	if err := json.Unmarshal(a.Note, &r); err != nil {
-		return r, fmt.Errorf("record of %s: %w", a.Slot, err)
-	}
-	return r, nil
 }
 
 // Graph is nodes in order of preference: of several that could run, the
@@ -143,6 +153,14 @@ type Graph struct {
 
 	index  map[string]int
 	serves []int // node -> the service that it stands on, or -1
+}
+
+// Grow makes room for n more nodes.
+func (g *Graph) Grow(n int) {
+	g.Nodes, g.serves = slices.Grow(g.Nodes, n), slices.Grow(g.serves, n)
+	if g.index == nil {
+		g.index = make(map[string]int, n)
+	}
 }
 
 // Add appends a node. Its needs must be there already, so a graph cannot
@@ -194,7 +212,13 @@ func (g *Graph) Add(n *Node) error {
 
 // fits returns an error if n could never have what it uses.
 func (g *Graph) fits(n *Node, service int) error {
-	for _, r := range slices.Sorted(maps.Keys(n.Uses)) {
+	var few [4]string
+	names := few[:0]
+	for r := range n.Uses {
+		names = append(names, r)
+	}
+	slices.Sort(names)
+	for _, r := range names {
 		units, limit := n.Uses[r], g.capacity(r)
 		if units < 0 {
 			return fmt.Errorf("%s uses %d of %s", n.ID, units, r)
@@ -217,6 +241,14 @@ func (g *Graph) fits(n *Node, service int) error {
 func (g *Graph) Node(id string) *Node {
 	if i, ok := g.index[id]; ok {
 		return g.Nodes[i]
+	}
+	return nil
+}
+
+// ServiceOf returns the service that n stands on, or nil.
+func (g *Graph) ServiceOf(n *Node) *Node {
+	if s := g.serves[g.index[n.ID]]; s >= 0 {
+		return g.Nodes[s]
 	}
 	return nil
 }

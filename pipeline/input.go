@@ -29,8 +29,12 @@ import (
 	"vbp/pipeline/cache"
 )
 
-// Input is the value that a node's work receives, as JSON.
-type Input struct{ data json.RawMessage }
+// Input is the value that a node's work receives, as JSON. What many nodes
+// have in common is in memory once.
+type Input struct {
+	shared json.RawMessage // an object without its last brace; nil: none
+	own    json.RawMessage // the rest
+}
 
 // NewInput takes v's JSON form. Fields that are not marshalled do not reach
 // the work.
@@ -39,12 +43,31 @@ func NewInput(v any) (Input, error) {
 	if err != nil {
 		return Input{}, fmt.Errorf("input of a node: %w", err)
 	}
-	return Input{data}, nil
+	return Input{own: data}, nil
 }
+
+// InputWith is one object of two that have no name in common: shared's fields
+// and then own's. Decode fills a struct that embeds both. Of shared nothing is
+// copied.
+func InputWith(shared Input, own any) (Input, error) {
+	in, err := NewInput(own)
+	if err != nil {
+		return in, err
+	}
+	if shared.shared != nil || !isObject(shared.own) || !isObject(in.own) {
+		return in, fmt.Errorf("input of a node: two values can be joined only if both are objects with fields, and once")
+	}
+	in.own[0] = ','
+	last := len(shared.own) - 1
+	return Input{shared: shared.own[:last:last], own: in.own}, nil
+}
+
+// isObject reports whether data, which json made, is an object with fields.
+func isObject(data json.RawMessage) bool { return len(data) > 2 && data[0] == '{' }
 
 // Decode fills v with the value.
 func (in Input) Decode(v any) error {
-	d := json.NewDecoder(bytes.NewReader(in.data))
+	d := json.NewDecoder(bytes.NewReader(in.JSON()))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("input of a node: %w", err)
@@ -53,7 +76,12 @@ func (in Input) Decode(v any) error {
 }
 
 // JSON is the value as it is hashed.
-func (in Input) JSON() json.RawMessage { return in.data }
+func (in Input) JSON() json.RawMessage {
+	if in.shared == nil {
+		return in.own
+	}
+	return append(append(make(json.RawMessage, 0, len(in.shared)+len(in.own)), in.shared...), in.own...)
+}
 
 // Component is one named part of an Input.
 type Component struct{ Name, Value string }
@@ -66,18 +94,51 @@ type keyed struct {
 }
 
 type need struct {
-	ID     string `json:"id"`
-	Digest string `json:"digest"` // "" for a need that has no result and was tolerated
+	ID       string    `json:"id"`
+	Digest   string    `json:"digest"` // "" for a need that has no result and was tolerated
+	Attempts *Attempts `json:"attempts,omitempty"`
 }
 
-func (k keyed) key() (cache.Key, json.RawMessage, error) {
-	data, err := json.Marshal(k)
+// appendBehind appends the JSON that n's key is the hash of: the form of keyed.
+func appendBehind(to []byte, n *Node, needs []need) ([]byte, error) {
+	stage, err := json.Marshal(n.Stage)
 	if err != nil {
-		return "", nil, fmt.Errorf("key: %w", err)
+		return nil, fmt.Errorf("%s: %w", n.ID, err)
 	}
-	sum := sha256.Sum256(data)
-	return cache.Key(hex.EncodeToString(sum[:])), data, nil
+	to = append(append(to, `{"stage":`...), stage...)
+	to = append(append(append(to, `,"input":`...), n.Input.shared...), n.Input.own...)
+	if len(needs) > 0 {
+		all, err := json.Marshal(needs)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", n.ID, err)
+		}
+		to = append(append(to, `,"needs":`...), all...)
+	}
+	return append(to, '}'), nil
 }
+
+// valueOf is the JSON that n's key is the hash of.
+func valueOf(n *Node, needs []need) (json.RawMessage, error) {
+	return appendBehind(nil, n, needs)
+}
+
+// keyer works out keys, one after the other, in memory of its own.
+type keyer struct{ buf []byte }
+
+// key hashes what valueOf returns.
+func (k *keyer) key(n *Node, needs []need) (cache.Key, error) {
+	data, err := appendBehind(k.buf[:0], n, needs)
+	if err != nil {
+		return "", err
+	}
+	k.buf = data
+	sum := sha256.Sum256(data)
+	var text [2 * sha256.Size]byte
+	hex.Encode(text[:], sum[:])
+	return cache.Key(text[:]), nil
+}
+
+func keyOf(n *Node, needs []need) (cache.Key, error) { return new(keyer).key(n, needs) }
 
 // components flattens the JSON behind a key into dotted names, lists of
 // scalars staying whole.
@@ -95,7 +156,11 @@ func components(data json.RawMessage) []Component {
 	out := []Component{{"its stage", k.Stage}}
 	flatten("", v, &out)
 	for _, n := range k.Needs {
-		out = append(out, Component{needPrefix + n.ID, n.Digest})
+		value := n.Digest
+		if n.Attempts != nil {
+			value += fmt.Sprintf(" after %d attempts, %d of them rejected", n.Attempts.Total, n.Attempts.Rejected)
+		}
+		out = append(out, Component{needPrefix + n.ID, value})
 	}
 	return out
 }

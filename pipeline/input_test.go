@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -14,7 +16,7 @@ func TestDifference(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, data, err := keyed{Stage: stage, Input: in.JSON(), Needs: needs}.key()
+		data, err := valueOf(&Node{Stage: stage, Input: in}, needs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,5 +82,64 @@ func TestInput(t *testing.T) {
 	}
 	if _, err := NewInput(make(chan int)); err == nil || !strings.HasPrefix(err.Error(), "input of a node: ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What is put together of two is one object, hashed as such.
+func TestInputWith(t *testing.T) {
+	type shared struct{ A, B string }
+	type own struct{ C int }
+	common, err := NewInput(shared{"<x>", "y"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nodes []*Node
+	for c := range 2 {
+		in, err := InputWith(common, own{c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, &Node{ID: "n", Stage: "load", Input: in})
+		var got struct {
+			shared
+			own
+		}
+		if err := in.Decode(&got); err != nil || got.shared != (shared{"<x>", "y"}) || got.C != c {
+			t.Errorf("%+v, %v", got, err)
+		}
+		whole, err := NewInput(struct {
+			shared
+			own
+		}{shared{"<x>", "y"}, own{c}})
+		if err != nil || string(in.JSON()) != string(whole.JSON()) {
+			t.Errorf("%s is not %s (%v)", in.JSON(), whole.JSON(), err)
+		}
+	}
+	for _, n := range nodes {
+		for _, needs := range [][]need{nil, {{ID: "a", Digest: "b"}}} {
+			data, err := json.Marshal(keyed{Stage: n.Stage, Input: n.Input.JSON(), Needs: needs})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v, err := valueOf(n, needs); err != nil || string(v) != string(data) {
+				t.Errorf("%s, %v, want %s", v, err, data)
+			}
+			sum := sha256.Sum256(data)
+			if k, err := keyOf(n, needs); err != nil || string(k) != hex.EncodeToString(sum[:]) {
+				t.Errorf("key %s of %s, %v", k, data, err)
+			}
+		}
+	}
+	for _, v := range []any{1, struct{}{}, []int{1}, nil} {
+		one, err := NewInput(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := InputWith(one, own{1}); err == nil {
+			t.Errorf("%v was joined", v)
+		}
+		if _, err := InputWith(common, v); err == nil {
+			t.Errorf("%v was joined", v)
+		}
 	}
 }

@@ -3,9 +3,14 @@ package pipeline
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"vbp/pipeline/cache"
@@ -20,6 +25,7 @@ const (
 	Reuse   Action = "reuse"
 	Pending Action = "pending" // decided when what it waits for has been made
 	Leave   Action = "leave"   // a service or effect that nothing needs
+	Skip    Action = "skip"    // left out by wish: PlanOptions.Only
 )
 
 // Decision is what is to be done about one node, and why.
@@ -33,14 +39,35 @@ type Decision struct {
 	Conditional bool
 	Key         cache.Key       // "" while pending
 	Artefact    *cache.Artefact // what is reused; else the latest attempt that is not, or nil
+	Attempts    Attempts        // of a measurement: what there is of it
+	Verdict     Verdict         // of a measurement that is reused
 
-	behind json.RawMessage // the value that Key is the hash of; nil if reused
+	needs []need            // of a pure node, when Key was worked out
+	seen  []*cache.Artefact // attempts under Key that were there then, or were made since
+}
+
+// note adds an attempt that was made since the decision.
+func (d *Decision) note(a *cache.Artefact, usable bool) {
+	d.seen = append(slices.Clone(d.seen), a)
+	d.Attempts.Total++
+	if !usable {
+		d.Attempts.Rejected++
+	}
+}
+
+// knows reports whether a was there when d was decided, or was noted since.
+func (d *Decision) knows(a *cache.Artefact) bool {
+	return slices.ContainsFunc(d.seen, func(b *cache.Artefact) bool { return a.Attempt == b.Attempt })
 }
 
 // Plan is a decision for every node of a graph, in the graph's order.
 type Plan struct {
 	Graph     *Graph
 	Decisions []Decision
+
+	options PlanOptions
+	listing *cache.Listing
+	read    map[string]error // artefact's folder -> what Make found its content to be
 }
 
 // PlanOptions are the circumstances of a plan.
@@ -53,20 +80,36 @@ type PlanOptions struct {
 	// CheckEnvironment starts every service, so that what is reused is held
 	// against the environment that is then observed.
 	CheckEnvironment bool
+	// Hold keeps what the plan is about from being pruned until the store is
+	// closed, which must be open for writing.
+	Hold bool
+	// Only, if set, chooses the nodes that may run; services and effects also
+	// run where a chosen measurement needs them.
+	Only func(*Node) bool
+	// Rerun, if set, chooses nodes that run though they have a result.
+	Rerun func(*Node) bool
 }
+
+// leavesOut reports whether n must not run.
+func (o *PlanOptions) leavesOut(n *Node) bool { return o.Only != nil && !o.Only(n) }
+
+// chosen reports whether Only names n.
+func (o *PlanOptions) chosen(n *Node) bool { return o.Only != nil && o.Only(n) }
+
+// rerun reports whether n is to run in any case.
+func (o *PlanOptions) rerun(n *Node) bool { return o.Rerun != nil && o.Rerun(n) }
 
 // Make decides for every node of g what is to be done, without doing any of
 // it.
 func Make(g *Graph, store *cache.Store, o PlanOptions) (*Plan, error) {
-	pl := planner{g: g, store: store, o: o, read: make(map[string]error)}
-	var err error
-	if pl.keys, err = store.Keys(); err != nil {
-		return nil, err
-	}
-	if pl.slots, err = store.Slots(); err != nil {
-		return nil, err
-	}
+	pl := planner{g: g, store: store, o: o, slots: sync.OnceValues(store.Slots), read: make(map[string]error)}
 	if err := pl.identifyMeasurements(); err != nil {
+		return nil, err
+	}
+	if err := pl.hold(pl.keys); err != nil {
+		return nil, err
+	}
+	if err := pl.list(); err != nil {
 		return nil, err
 	}
 	for {
@@ -76,9 +119,90 @@ func Make(g *Graph, store *cache.Store, o PlanOptions) (*Plan, error) {
 		}
 		// What will be read is read now: a damaged need is made again, and
 		// whatever that changes is in the plan.
-		if pl.verify(p.consumed()) && pl.verify(p.shown()) {
+		if consumed := p.consumed(); few(consumed) && !pl.verify(consumed) || !pl.verify(p.shown()) || !pl.present(p.measured()) {
+			continue
+		}
+		gone, err := pl.holdPure(p)
+		if err != nil {
+			return nil, err
+		}
+		if !gone {
+			p.options, p.listing, p.read = o, pl.listing, pl.read
 			return p, nil
 		}
+		if err := pl.list(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// list lists the store, and judges what measurements of the graph left.
+func (pl *planner) list() (err error) {
+	pl.listing, err = pl.store.ListSeen(func() func(*cache.Artefact) any {
+		records := &recordReader{}
+		last := &judged{}
+		return func(a *cache.Artefact) any {
+			i, known := pl.first[a.Key]
+			if !known || pl.twins[a.Key] != nil {
+				return nil // judged when it is asked for
+			}
+			rec, err := records.of(a)
+			j := judge(pl.g.Nodes[i], rec, err)
+			if j.same(last) {
+				return last // of 100,000, most are alike
+			}
+			last = &j
+			return last
+		}
+	})
+	return err
+}
+
+// hold keeps what lies under keys from being pruned.
+func (pl *planner) hold(keys []cache.Key) error {
+	if !pl.o.Hold {
+		return nil
+	}
+	return pl.store.Hold(slices.DeleteFunc(slices.Clone(keys), func(k cache.Key) bool { return k == "" })...)
+}
+
+// holdPure holds what pure nodes are to reuse, and reports whether some of it
+// was pruned before that.
+func (pl *planner) holdPure(p *Plan) (gone bool, err error) {
+	var keys []cache.Key
+	for _, d := range p.Decisions {
+		if d.Node.Kind == Pure && d.Action == Reuse {
+			keys = append(keys, d.Key)
+		}
+	}
+	if err := pl.hold(keys); err != nil || !pl.o.Hold {
+		return false, err
+	}
+	for _, d := range p.Decisions {
+		if d.Node.Kind == Pure && d.Action == Reuse {
+			if _, err := os.Lstat(d.Artefact.Dir); errors.Is(err, fs.ErrNotExist) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// Took returns how long the work of nodes took that has a result, or had one
+// of other inputs: the latest in its slot.
+func (p *Plan) Took() func(n *Node) (took time.Duration, known bool) {
+	last := make(map[string]*cache.Artefact)
+	for a := range p.listing.All() {
+		if b := last[a.Slot]; a.Damage == nil && (b == nil || b.Created.Before(a.Created)) {
+			last[a.Slot] = a
+		}
+	}
+	return func(n *Node) (time.Duration, bool) {
+		a := last[p.Graph.slot(n)]
+		if a == nil {
+			return 0, false
+		}
+		return time.Duration(a.Seconds * float64(time.Second)), true
 	}
 }
 
@@ -145,9 +269,14 @@ func (p *Plan) consumed() []*cache.Artefact {
 	return out
 }
 
-// shownBytes bounds how much of what only people will read is checksummed by a
-// plan: a second or so of reading.
-const shownBytes = 256 << 20
+// These bound how much is looked at by a plan: a second or so, and some
+// seconds where it is going to be read. The rest is checked when it is read, or
+// by cache verify.
+const (
+	shownBytes = 256 << 20
+	shownNodes = 1000 // measurements
+	readBytes  = 4 << 30
+)
 
 // shown lists the reused artefacts that appear in a run's folder, in order, as
 // far as they are small enough together: people take what lies there for what
@@ -160,10 +289,7 @@ func (p *Plan) shown() []*cache.Artefact {
 		if d.Action != Reuse || d.Node.Kind != Pure || d.Node.Place == "" {
 			continue
 		}
-		for _, f := range d.Artefact.Files {
-			left -= f.Size
-		}
-		if left < 0 {
+		if left -= d.Artefact.Bytes; left < 0 || len(d.Node.Needs) > shownNodes {
 			break
 		}
 		out = append(out, d.Artefact)
@@ -171,38 +297,113 @@ func (p *Plan) shown() []*cache.Artefact {
 	return out
 }
 
-// pass decides about every node: in order, since a pure node's key holds what
-// its needs made.
+// few reports whether artefacts can be read by a plan. If they cannot, whoever
+// reads them checks them: see executor.intact.
+func few(artefacts []*cache.Artefact) bool {
+	bytes := int64(0)
+	for _, a := range artefacts {
+		bytes += a.Bytes
+	}
+	return len(artefacts) <= shownNodes && bytes <= readBytes
+}
+
+// measured lists the measurements that are reused, if they are few.
+func (p *Plan) measured() []*cache.Artefact {
+	var out []*cache.Artefact
+	for _, d := range p.Decisions {
+		if d.Node.Kind == Measurement && d.Action == Reuse {
+			if len(out) == shownNodes {
+				return nil
+			}
+			out = append(out, d.Artefact)
+		}
+	}
+	return out
+}
+
+// pass decides about every node: measurements first, then in order, since a
+// pure node's key holds what its needs made.
 func (pl *planner) pass() (*Plan, error) {
 	p := &Plan{Graph: pl.g, Decisions: make([]Decision, len(pl.g.Nodes))}
 	pl.taken = make(map[string]bool)
 	for i, n := range pl.g.Nodes {
+		p.Decisions[i].Node = n
+	}
+	if err := pl.decideMeasurements(p); err != nil {
+		return nil, err
+	}
+	for i, n := range pl.g.Nodes {
 		d := &p.Decisions[i]
-		d.Node = n
 		switch n.Kind {
 		case Service, Effect:
 			d.Action = Leave
-		case Measurement:
-			if err := pl.decide(d, nil); err != nil {
-				return nil, err
-			}
 		case Pure:
-			if wait := p.waitsFor(n); wait != "" {
+			wait, without := p.waitsFor(n)
+			if without != "" {
+				d.Action, d.Why = Skip, "needs "+without+", which is left out"
+			} else if wait != "" {
 				d.Action, d.Why = Pending, "waits for "+wait
-			} else if err := pl.decide(d, p.digests(n)); err != nil {
+			} else if err := pl.decide(d, i, p.needsOf(n)); err != nil {
 				return nil, err
 			}
 		}
+		if n.leavesResult() && (d.Action == Run || d.Action == Pending) && pl.o.leavesOut(n) {
+			d.Action, d.Why = Skip, "left out, as asked for ("+d.Why+")"
+		}
 	}
-	p.demand(pl.o.CheckEnvironment)
+	p.demand(&pl.o)
 	p.condition()
 	return p, nil
 }
 
+// decideMeasurements decides about all measurements, on all cores but for
+// twins, which must know what the others show.
+func (pl *planner) decideMeasurements(p *Plan) error {
+	err := onAllCores(len(p.Decisions), func(from, to int) error {
+		one := *pl
+		one.reasons = make(map[provenance]string)
+		for i := from; i < to; i++ {
+			if d := &p.Decisions[i]; d.Node.Kind == Measurement && pl.twins[pl.keys[i]] == nil {
+				if err := one.decide(d, i, nil); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil || len(pl.twins) == 0 {
+		return err
+	}
+	for i := range p.Decisions {
+		if d := &p.Decisions[i]; d.Node.Kind == Measurement && pl.twins[pl.keys[i]] != nil {
+			if err := pl.decide(d, i, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// onAllCores calls work with parts of 0 to n that together are all of it, at
+// the same time if n is large.
+func onAllCores(n int, work func(from, to int) error) error {
+	workers := runtime.GOMAXPROCS(0)
+	if n < 1000 { // less than it takes to begin
+		workers = 1
+	}
+	errs := make([]error, workers)
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() { errs[w] = work(w*n/workers, (w+1)*n/workers) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
 // demand makes the services and effects run that a measurement needs which is
-// to run, and with check the services of all. Needs come earlier, so one walk
-// from the end is enough.
-func (p *Plan) demand(check bool) {
+// to run, and those that o wants to see. Needs come earlier, so one walk from
+// the end is enough.
+func (p *Plan) demand(o *PlanOptions) {
 	needed := make([]bool, len(p.Decisions))
 	for i := len(p.Decisions) - 1; i >= 0; i-- {
 		d := &p.Decisions[i]
@@ -210,8 +411,11 @@ func (p *Plan) demand(check bool) {
 			needed[i] = d.Action == Run
 		} else if needed[i] {
 			d.Action, d.Why = Run, "a measurement needs it"
-		} else if check && d.Node.Kind == Service {
+		} else if o.CheckEnvironment && d.Node.Kind == Service {
 			d.Action, d.Why = Run, "its environment is to be checked"
+			needed[i] = true
+		} else if o.chosen(d.Node) {
+			d.Action, d.Why = Run, "as asked for"
 			needed[i] = true
 		} else {
 			d.Why = "not needed: every measurement of it is reused"
@@ -267,27 +471,43 @@ func (p *Plan) condition() {
 	}
 }
 
-func (p *Plan) waitsFor(n *Node) string {
-	first, more := "", 0
+// waitsFor says for which needs n waits that are still to be made, and which
+// one is left out without which n cannot be.
+func (p *Plan) waitsFor(n *Node) (wait, without string) {
+	first, more, have := "", 0, 0
 	for _, id := range n.Needs {
 		switch a := p.Decisions[p.Graph.index[id]].Action; {
+		case a == Skip:
+			if without == "" {
+				without = id
+			}
+			continue
 		case a != Run && a != Pending:
 		case first == "":
 			first = id
 		default:
 			more++
 		}
+		have++
+	}
+	if n.Tolerant && have > 0 {
+		without = ""
 	}
 	if more > 0 {
-		return fmt.Sprintf("%s and %d more", first, more)
+		return fmt.Sprintf("%s and %d more", first, more), without
 	}
-	return first
+	return first, without
 }
 
-func (p *Plan) digests(n *Node) []need {
+// needsOf is what the key of n holds of its needs, which all are decided.
+func (p *Plan) needsOf(n *Node) []need {
 	needs := make([]need, 0, len(n.Needs))
 	for _, id := range n.Needs {
-		needs = append(needs, need{ID: id, Digest: p.Decisions[p.Graph.index[id]].Artefact.Digest})
+		nd := need{ID: id}
+		if d := &p.Decisions[p.Graph.index[id]]; d.Action == Reuse {
+			nd.Digest, nd.Attempts = d.Artefact.Digest, d.Attempts.told()
+		}
+		needs = append(needs, nd)
 	}
 	return needs
 }

@@ -150,7 +150,11 @@ func TestAttempts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := attempts[1].Manifest
+		old, err := attempts[1].Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := *old
 		m.Attempt, m.Note = "3"+kept+m.Attempt, []byte(`{"facts":{"schedule_kept":`+kept+`}}`)
 		if _, err := draft.Publish(m); err != nil {
 			t.Fatal(err)

@@ -29,6 +29,9 @@ type site struct {
 	starts   int
 	stops    int
 	fails    map[string]bool
+	flaky    map[string]int // measurement -> tries that fail before one works
+	sick     map[string]int // service -> checks that find it broken
+	leased   int            // leases that were not given back
 	cancel   func()
 	cancelAt int // number of the piece of work that interrupts; 0: none does
 	begun    int
@@ -89,7 +92,7 @@ func (s *site) end(g *Graph, n *Node, rt *Runtime) error {
 	if i := g.service(g.index[n.ID]); i >= 0 && !s.up[g.Nodes[i].ID] {
 		s.fault("%s was stopped while %s worked on it", g.Nodes[i].ID, n.ID)
 	}
-	failed := s.fails[n.ID]
+	failed := s.fails[n.ID] || s.ran[n.ID] <= s.flaky[n.ID]
 	if n.Kind != Service || failed {
 		s.claim(g, n, rt.Granted, -1)
 	}
@@ -122,7 +125,7 @@ func (s *site) start(g *Graph, n *Node) func(context.Context, Input, *Runtime) (
 		defer s.mu.Unlock()
 		s.up[n.ID] = true
 		s.starts++
-		return stub{
+		return ailing{s, n.ID, stub{
 			func() map[string]string { return nil },
 			func(context.Context) error {
 				s.mu.Lock()
@@ -135,15 +138,49 @@ func (s *site) start(g *Graph, n *Node) func(context.Context, Input, *Runtime) (
 				s.claim(g, n, rt.Granted, -1)
 				return nil
 			},
-		}, nil
+		}}, nil
 	}
+}
+
+// ailing is a service whose first checks fail: one after each start, as often
+// as the site says.
+type ailing struct {
+	s  *site
+	id string
+	stub
+}
+
+func (a ailing) Check(context.Context) error {
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	if a.s.sick[a.id] == 0 {
+		return nil
+	}
+	a.s.sick[a.id]--
+	return errors.New("sick")
+}
+
+// lease counts what is leased and not given back.
+func (s *site) lease(_ context.Context, n *Node, _ func(string)) (map[string][]string, func() error, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leased++
+	return nil, func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.leased--
+		if s.up[n.ID] {
+			s.fault("the lease of %s was given back while it is up", n.ID)
+		}
+		return nil
+	}, nil
 }
 
 // drawGraph makes a random graph that Add accepts.
 func drawGraph(rt *rapid.T, s *site) *Graph {
-	g := &Graph{
-		Capacity: map[string]int{"a": 1, "b": 2},
-		Units:    map[string][]string{"gpu": {"gpu 0", "gpu 1", "gpu 2"}},
+	g := &Graph{Capacity: map[string]int{"a": 1, "b": 2, "gpu": 3, "load": 1, "net": 2}}
+	if rapid.Bool().Draw(rt, "GPUs have names") {
+		g.Units = map[string][]string{"gpu": {"gpu 0", "gpu 1", "gpu 2"}}
 	}
 	for i := range rapid.IntRange(1, 24).Draw(rt, "nodes") {
 		kind := rapid.SampledFrom([]Kind{Pure, Pure, Measurement, Measurement, Measurement, Service, Effect}).Draw(rt, "kind")
@@ -166,14 +203,33 @@ func drawGraph(rt *rapid.T, s *site) *Graph {
 				}
 			}
 		}
-		for _, r := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "gpu"}), 0, 2, rapid.ID[string]).Draw(rt, "uses") {
+		resources := []string{"a", "b", "gpu"}
+		if kind == Measurement || kind == Effect {
+			// Two services whose nodes want what the other one holds would
+			// block each other in the same way.
+			resources = []string{"load", "net"}
+		}
+		for _, r := range rapid.SliceOfNDistinct(rapid.SampledFrom(resources), 0, 2, rapid.ID[string]).Draw(rt, "uses") {
 			if n.Uses == nil {
 				n.Uses = make(map[string]int)
 			}
 			n.Uses[r] = rapid.IntRange(1, g.capacity(r)).Draw(rt, "units")
 		}
-		if g.Add(n) == nil && rapid.IntRange(0, 5).Draw(rt, "fails") == 0 {
+		n.Retries, n.Restarts = rapid.IntRange(0, 2).Draw(rt, "retries"), rapid.IntRange(0, 2).Draw(rt, "restarts")
+		if g.Add(n) != nil {
+			continue
+		}
+		switch rapid.IntRange(0, 11).Draw(rt, "trouble") {
+		case 0, 1:
 			s.fails[n.ID] = true
+		case 2, 3:
+			if kind == Measurement {
+				s.flaky[n.ID] = rapid.IntRange(1, 3).Draw(rt, "flaky")
+			}
+		case 4, 5:
+			if kind == Service { // no more often than it may be started again
+				s.sick[n.ID] = rapid.IntRange(0, n.Restarts).Draw(rt, "sick")
+			}
 		}
 	}
 	return g
@@ -181,12 +237,12 @@ func drawGraph(rt *rapid.T, s *site) *Graph {
 
 // expected is how each node ends if nothing interrupts: computed node by
 // node from its needs, knowing nothing of time.
-func expected(g *Graph, fails map[string]bool) map[string]State {
+func expected(g *Graph, s *site) map[string]State {
 	out := make(map[string]State)
 	for _, n := range g.Nodes {
 		bad, good := 0, 0
 		for _, id := range n.Needs {
-			if s := out[id]; s == StateFailed || s == StateSkipped {
+			if end := out[id]; end == StateFailed || end == StateSkipped {
 				bad++
 			} else {
 				good++
@@ -195,7 +251,7 @@ func expected(g *Graph, fails map[string]bool) map[string]State {
 		switch {
 		case bad > 0 && !(n.Tolerant && good > 0):
 			out[n.ID] = StateSkipped
-		case fails[n.ID]:
+		case s.fails[n.ID] || s.flaky[n.ID] > n.Retries:
 			out[n.ID] = StateFailed
 		default:
 			out[n.ID] = StateDone
@@ -210,6 +266,7 @@ func TestRandomGraphs(t *testing.T) {
 		s := &site{
 			ran: make(map[string]int), ended: make(map[string]bool), held: make(map[string]int),
 			names: make(map[string]bool), up: make(map[string]bool), fails: make(map[string]bool),
+			flaky: make(map[string]int), sick: make(map[string]int),
 		}
 		g := drawGraph(rt, s)
 		s.cancelAt = max(0, rapid.IntRange(-12, 12).Draw(rt, "cancel at"))
@@ -227,6 +284,10 @@ func TestRandomGraphs(t *testing.T) {
 		}
 		defer store.Close()
 		o := ExecuteOptions{Store: store, Workers: rapid.IntRange(1, 4).Draw(rt, "workers")}
+		named := len(g.Units) > 0 // names are the executor's to grant then
+		if !named {
+			o.Lease = s.lease
+		}
 		run := func(ctx context.Context) *Report {
 			p, err := Make(g, store, PlanOptions{Now: time.Now()})
 			if err != nil {
@@ -239,10 +300,22 @@ func TestRandomGraphs(t *testing.T) {
 			for _, f := range s.faults {
 				rt.Error(f)
 			}
-			for id, n := range s.ran {
-				if n > 1 {
-					rt.Errorf("%s ran %d times", id, n)
+			for id, times := range s.ran {
+				n, most := g.Node(id), 1
+				switch i := g.service(g.index[id]); {
+				case n.Kind == Measurement:
+					most += n.Retries
+				case n.Kind == Service:
+					most += n.Restarts
+				case n.Kind == Effect:
+					most += g.Nodes[i].Restarts
 				}
+				if times > most {
+					rt.Errorf("%s ran %d times", id, times)
+				}
+			}
+			if s.leased != 0 {
+				rt.Errorf("%d leases were not given back", s.leased)
 			}
 			if s.starts != s.stops {
 				rt.Errorf("%d services were started and %d stopped", s.starts, s.stops)
@@ -256,7 +329,7 @@ func TestRandomGraphs(t *testing.T) {
 		}
 
 		rep := run(ctx)
-		want := expected(g, s.fails)
+		want := expected(g, s)
 		done := make(map[string]bool)
 		for _, r := range rep.Results {
 			switch {
@@ -276,6 +349,8 @@ func TestRandomGraphs(t *testing.T) {
 
 		// Once nothing fails any more, the rest is done and only that.
 		clear(s.fails)
+		clear(s.flaky)
+		clear(s.sick)
 		clear(s.ran)
 		clear(s.ended)
 		s.cancelAt = 0

@@ -16,6 +16,7 @@ const (
 	StateFailed  State = "failed"  // ran and has none
 	StateSkipped State = "skipped" // something it needs has no result
 	StateStopped State = "stopped" // the execution was interrupted before it ran to its end
+	StateLeft    State = "left"    // left out by wish: PlanOptions.Only
 	StateUnused  State = "unused"  // a service or effect that nothing needed
 )
 
@@ -27,6 +28,7 @@ type Result struct {
 	Artefact *cache.Artefact // with StateDone and StateReused of nodes that leave one
 	Err      error           // with StateFailed, and why with StateSkipped
 	Verdict  Verdict         // of a measurement with an artefact
+	Attempts Attempts        // likewise: what stands behind it
 }
 
 // Report is what became of every node, in the graph's order.
@@ -34,6 +36,7 @@ type Report struct {
 	Results     []Result
 	Fingerprint string // of the results; equals Plan.Fingerprint when everything is reused
 	Interrupted bool   // ctx ended before everything was done
+	OutOfBudget bool   // ExecuteOptions.Deadline came before everything was begun
 }
 
 // Result returns what became of the node called id.
@@ -44,6 +47,12 @@ func (r *Report) Result(id string) Result {
 		}
 	}
 	return Result{}
+}
+
+// OutOfBudget reports whether the node was not begun, nor what it needs,
+// because there was no time left.
+func (r Result) OutOfBudget() bool {
+	return r.State == StateSkipped && r.Err != nil && r.Err.Error() == OutOfBudget
 }
 
 // ok reports whether what needs the node can go on.
@@ -58,10 +67,14 @@ func (r Result) why() string {
 	case r.Err == nil:
 		return r.Node.ID + " was interrupted"
 	case r.State == StateFailed:
-		line, _, _ := strings.Cut(r.Err.Error(), "\n")
-		return r.Node.ID + " failed: " + line
+		return r.Node.ID + " failed: " + firstLine(r.Err)
 	}
 	return r.Err.Error()
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }
 
 // verdict judges what a measurement left; the zero Verdict for other nodes.

@@ -18,6 +18,7 @@ type claims struct {
 	// distinct use: if its first node must wait, so must the others, and they
 	// need not be looked at.
 	queues map[string]*intHeap
+	nodes  int // a node that waits for its n-th time ranks n x nodes later
 }
 
 func newClaims(g *Graph, workers int) *claims {
@@ -26,6 +27,7 @@ func newClaims(g *Graph, workers int) *claims {
 		units:  make(map[string][]string),
 		order:  make(map[string]map[string]int),
 		queues: make(map[string]*intHeap),
+		nodes:  len(g.Nodes),
 	}
 	for _, n := range g.Nodes {
 		for r := range n.Uses {
@@ -63,8 +65,9 @@ func uses(n *Node) map[string]int {
 
 var oneWorker = map[string]int{poolOfWorkers: 1}
 
-// enqueue lets node i wait for what it uses.
-func (c *claims) enqueue(i int, n *Node) {
+// enqueue lets node i wait for what it uses; one that ran before and is to be
+// tried again comes after those that did not.
+func (c *claims) enqueue(i int, n *Node, tries int) {
 	key := ""
 	if u := uses(n); len(u) == 1 {
 		for r, units := range u {
@@ -83,7 +86,7 @@ func (c *claims) enqueue(i int, n *Node) {
 		q = new(intHeap)
 		c.queues[key] = q
 	}
-	heap.Push(q, i)
+	heap.Push(q, tries*c.nodes+i)
 }
 
 // next returns the earliest waiting node that can have what it uses, and
@@ -91,8 +94,8 @@ func (c *claims) enqueue(i int, n *Node) {
 func (c *claims) next(nodes []*Node) (int, bool) {
 	best, from := -1, ""
 	for key, q := range c.queues {
-		if i := (*q)[0]; (best < 0 || i < best) && c.available(uses(nodes[i])) {
-			best, from = i, key
+		if rank := (*q)[0]; (best < 0 || rank < best) && c.available(uses(nodes[rank%c.nodes])) {
+			best, from = rank, key
 		}
 	}
 	if best < 0 {
@@ -103,14 +106,16 @@ func (c *claims) next(nodes []*Node) (int, bool) {
 	if q.Len() == 0 {
 		delete(c.queues, from)
 	}
-	return best, true
+	return best % c.nodes, true
 }
 
 // drain empties the queues and returns what waited, in order.
 func (c *claims) drain() []int {
 	var all []int
 	for _, q := range c.queues {
-		all = append(all, *q...)
+		for _, rank := range *q {
+			all = append(all, rank%c.nodes)
+		}
 	}
 	clear(c.queues)
 	slices.Sort(all)

@@ -41,7 +41,7 @@ func TestClaims(t *testing.T) {
 		}
 	}
 	for i := len(g.Nodes) - 1; i >= 0; i-- {
-		c.enqueue(i, g.Nodes[i])
+		c.enqueue(i, g.Nodes[i], 0)
 	}
 	want("at first", begun(), []int{0, 2, 3})
 	want("units", granted, map[int][]string{0: {"0", "1"}, 2: nil, 3: {"2", "3"}})

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"maps"
 	"slices"
 
 	"vbp/pipeline/cache"
@@ -15,31 +14,47 @@ import (
 // identifyMeasurements works out the keys of all measurements, and which are
 // twins.
 func (pl *planner) identifyMeasurements() error {
-	pl.known = make(map[*Node]identity)
-	for _, n := range pl.g.Nodes {
-		if n.Kind != Measurement {
-			continue
+	pl.keys = make([]cache.Key, len(pl.g.Nodes))
+	err := onAllCores(len(pl.g.Nodes), func(from, to int) error {
+		var k keyer
+		for i := from; i < to; i++ {
+			if n := pl.g.Nodes[i]; n.Kind == Measurement {
+				var err error
+				if pl.keys[i], err = k.key(n, nil); err != nil {
+					return err
+				}
+			}
 		}
-		k, err := identify(n, nil)
-		if err != nil {
-			return err
-		}
-		pl.known[n] = k
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	pl.twins = twinsOf(pl.g, func(i int) cache.Key { return pl.known[pl.g.Nodes[i]].key })
+	pl.twins, pl.first = twinsOf(pl.g, func(i int) cache.Key { return pl.keys[i] })
 	return nil
 }
 
-// twinsOf returns the slots of the measurements that share a key, by key.
-func twinsOf(g *Graph, key func(i int) cache.Key) map[cache.Key][]string {
-	slots := make(map[cache.Key][]string)
+// twinsOf returns the slots of the measurements that share a key, by key, and
+// the first measurement of each key.
+func twinsOf(g *Graph, key func(i int) cache.Key) (slots map[cache.Key][]string, first map[cache.Key]int) {
+	first = make(map[cache.Key]int, len(g.Nodes))
+	slots = make(map[cache.Key][]string)
 	for i, n := range g.Nodes {
-		if n.Kind == Measurement {
-			slots[key(i)] = append(slots[key(i)], g.slot(n))
+		if n.Kind != Measurement {
+			continue
 		}
+		k := key(i)
+		j, again := first[k]
+		if !again {
+			first[k] = i
+			continue
+		}
+		if slots[k] == nil {
+			slots[k] = []string{g.slot(g.Nodes[j])}
+		}
+		slots[k] = append(slots[k], g.slot(n))
 	}
-	maps.DeleteFunc(slots, func(_ cache.Key, s []string) bool { return len(s) < 2 })
-	return slots
+	return slots, first
 }
 
 // candidates is the attempts that a node may show, the preferred last: those
