@@ -20,6 +20,9 @@ type Point struct {
 	Valid   bool
 	Reason  string // why it is not valid: the rule that failed
 	Missing bool   // no record could be made (infrastructure): Table holds Meta and no rows
+
+	Attempts int // that were made at it; 0: not known
+	Rejected int // of them, those that broke a rule
 }
 
 // Params is what is asked of the samples.
@@ -120,6 +123,9 @@ type Repeat struct {
 	Shares
 	Valid  bool   `json:"valid"`
 	Reason string `json:"reason,omitempty"`
+
+	Attempts int `json:"attempts,omitempty"` // that were made, if more than one
+	Rejected int `json:"rejected,omitempty"` // of them, those that broke a rule
 }
 
 // Config is the configuration of a series. In JSON a value that is a plain

@@ -47,6 +47,9 @@ func (c *curve) add(r rates, x float64) {
 	for _, p := range r.points {
 		s := score(c.slo, p.Table)
 		each := Repeat{Repeat: p.Table.Meta.Repeat, Sent: s.sent, Failed: s.failed, Valid: p.Valid && !p.Missing && s.sent > 0}
+		if p.Attempts > 1 {
+			each.Attempts, each.Rejected = p.Attempts, p.Rejected
+		}
 		if !each.Valid {
 			each.Reason = reason(p, s.sent)
 			reasons = append(reasons, each.Reason)

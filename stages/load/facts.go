@@ -17,7 +17,8 @@ type Fact struct {
 // FactNames lists what Facts can return; rules of validity name these. A fact
 // that cannot be known of a point is absent from it, never 0.
 var FactNames = []Fact{
-	{"sent", "requests that were sent"},
+	{"planned", "requests of the schedule"},
+	{"sent", "requests that were sent: fewer than planned where the point ended before its time"},
 	{"failed", "requests that did not end as a complete answer"},
 	{sample.OK, "requests that ended as a complete answer"},
 	{sample.HTTPError, "requests that the server answered with a status other than 200"},
@@ -49,8 +50,8 @@ type Machine struct {
 }
 
 // Facts derives what was observed of the point as a whole from its rows, by
-// the names and in the units of FactNames. Run adds stopped_early and
-// tokens_per_event, which the rows alone do not tell.
+// the names and in the units of FactNames. Run adds planned,
+// stopped_early and tokens_per_event, which the rows alone do not tell.
 func Facts(t *sample.Table, m Machine) map[string]float64 {
 	f := map[string]float64{"sent": float64(t.Len()), "failed": float64(t.Failed()), "resent": float64(m.Resent)}
 	for _, kind := range []string{sample.OK, sample.HTTPError, sample.StreamError, sample.Truncated, sample.Timeout, sample.ConnectError} {

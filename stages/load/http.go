@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -169,7 +171,7 @@ func (r *httpRun) stream(run context.Context, i int, p prepared) {
 	defer resp.Body.Close()
 	if !a.head(resp.StatusCode, resp.Header.Get) {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-		if err == nil || run.Err() == nil {
+		if err == nil || run.Err() == nil || abortOf(run) != nil {
 			a.refuse(body) // with as much of its body as came
 		}
 		r.end(ctx, i, a, "", err)
@@ -208,13 +210,23 @@ func (r *httpRun) stream(run context.Context, i int, p prepared) {
 }
 
 // end records the outcome of request i. If the answer has not settled it, err
-// ended it: because the time ran out, because the run was cut off, which says
-// nothing of the server and is not recorded, or as the given outcome.
+// ended it: because the time ran out, because the server's end cut it off,
+// because somebody else cut the run off, which says nothing of the server and
+// is not recorded, or as the given outcome.
 func (r *httpRun) end(ctx context.Context, i int, a *pooled, outcome string, err error) {
 	if !a.settled {
+		aborted := abortOf(ctx)
 		switch cause := context.Cause(ctx); {
 		case errors.Is(cause, errTimeout):
 			a.fail(sample.Timeout, "no complete answer within %v; %d events with tokens had come", r.plan.Timeout, a.out.Events)
+		case aborted != nil:
+			r.cut.Add(1)
+			how, _, _ := strings.Cut(aborted.Error(), "\n") // the rest is of its log
+			if a.out.Status == sample.Absent {
+				a.fail(sample.ConnectError, "the server ended before it answered: %s", how)
+			} else {
+				a.closed(fmt.Errorf("the server ended: %s", how), r.now())
+			}
 		case ctx.Err() != nil:
 			r.cut.Add(1)
 			return

@@ -55,11 +55,18 @@ type Config struct {
 	Body      map[string]any    // added to the body of every request; null for max_tokens or stream_options leaves it out
 	IDPrefix  string            // requests get ids from it (RequestID); should be unique among the points of a deployment
 
-	// Abort, when it is closed or sends, ends the point early, as when a
-	// server died; AbortErr then says why. Both may be nil.
+	// Abort, when it is closed or sends, ends the point early because the
+	// server has ended; AbortErr then says how. Both may be nil.
 	Abort    <-chan struct{}
 	AbortErr func() error
 }
+
+// Aborted is the cause of a point's end before its time by Config.Abort.
+type Aborted struct{ Err error }
+
+func (e *Aborted) Error() string { return e.Err.Error() }
+
+func (e *Aborted) Unwrap() error { return e.Err }
 
 // Validate tells what Run would refuse, without sending anything.
 func (c *Config) Validate() error {
@@ -126,9 +133,20 @@ func (c *Config) endpoint() (string, error) {
 //
 // Answers that fail are rows, not errors. The error is about the point: a
 // configuration that Validate refuses (no table then), or an end before its
-// time: ctx's error or AbortErr's, wrapped. What was in flight then is
-// cut off and not a row, since its fate is not the server's doing; the table
-// holds the requests that had ended.
+// time.
+//
+// If that end is ctx's, the error wraps ctx's and its cause. What was in
+// flight is cut off and not a row, since its fate is not the server's doing:
+// the table holds the requests that had ended.
+//
+// If it is Abort's, the error wraps an *Aborted with what AbortErr said. The
+// server's end is the server's doing: what was in flight is a failure of it,
+// with the outcome that the client would have seen by itself a moment later,
+// and the first line of AbortErr in its error: connect_error where no status
+// had come, truncated where the stream had no finish_reason yet, stream_error
+// between that and the end of the stream. The table holds every request that
+// was sent, also those that another process of the deployment, which is still
+// alive, was answering.
 func Run(ctx context.Context, c Config, t Transport, observe func(Event)) (*sample.Table, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -137,16 +155,14 @@ func Run(ctx context.Context, c Config, t Transport, observe func(Event)) (*samp
 	if err != nil {
 		return nil, err
 	}
-	run, cancel := context.WithCancel(ctx)
-	defer cancel()
+	run, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var watcher sync.WaitGroup
-	var aborted error // the watcher's until it has been waited for
 	if c.Abort != nil {
 		watcher.Go(func() {
 			select {
 			case <-c.Abort:
-				aborted = c.abortError()
-				cancel()
+				cancel(&Aborted{c.abortError()})
 			case <-run.Done():
 			}
 		})
@@ -157,7 +173,7 @@ func Run(ctx context.Context, c Config, t Transport, observe func(Event)) (*samp
 	stats, err := t.Run(run, plan, rec)
 	wall := time.Since(plan.Start)
 	after, _ := cpuTime()
-	cancel()
+	cancel(nil)
 	watcher.Wait()
 	rec.close()
 
@@ -174,15 +190,16 @@ func Run(ctx context.Context, c Config, t Transport, observe func(Event)) (*samp
 		table.Meta.Length = float64(rec.last) / 1e9
 	}
 	table.Meta.Facts = Facts(table, m)
+	table.Meta.Facts["planned"] = float64(len(c.Arrivals))
 	table.Meta.Extra = map[string]string{"client": t.Protocol()}
 	rec.describe(&table.Meta)
 	if err == nil {
 		return table, nil
 	}
-	switch cause := context.Cause(ctx); {
-	case aborted != nil:
-		err = aborted
-	case cause != nil && cause != ctx.Err():
+	if aborted := abortOf(run); aborted != nil {
+		return table, fmt.Errorf("load: the server ended when %d of %d requests had been sent: %w", table.Len(), len(c.Prompts), aborted)
+	}
+	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
 		err = fmt.Errorf("%w (%w)", ctx.Err(), cause)
 	}
 	return table, fmt.Errorf("load: stopped when %d of %d requests had ended: %w", table.Len(), len(c.Prompts), err)
@@ -194,7 +211,14 @@ func (c *Config) abortError() error {
 			return err
 		}
 	}
-	return errors.New("the point was aborted")
+	return errors.New("the server ended")
+}
+
+// abortOf is what ended a run, or one request of it, if that was the server's
+// end; else nil.
+func abortOf(ctx context.Context) (aborted *Aborted) {
+	errors.As(context.Cause(ctx), &aborted)
+	return aborted
 }
 
 func (c *Config) requestID(i int) string { return RequestID(c.IDPrefix, i) }

@@ -21,7 +21,8 @@ type Transport interface {
 	// the last answer has ended. It tells rec of each; a request that
 	// fails is told as one that is done. The error says why not all
 	// requests were sent and answered: ctx's, after cutting off what was in
-	// flight, which is then not told as done.
+	// flight, which is then not told as done, unless ctx's cause is an
+	// *Aborted: then it is, as a failure.
 	Run(ctx context.Context, plan Plan, rec Recorder) (Stats, error)
 }
 

@@ -246,21 +246,90 @@ func TestCancel(t *testing.T) {
 	})
 }
 
+// A server that ends takes what it was answering with it: each such request is
+// a row, with the outcome of what was still missing of its answer.
 func TestAbort(t *testing.T) {
-	virtual(t, slow, func(t *testing.T, h *HTTP, _ *pipes) {
-		died := errors.New("decode-1 died")
+	virtual(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch {
+		case strings.Contains(string(body), "prompt 0"): // whole
+			send(w, text("a"), stop, done)
+			return
+		case strings.Contains(string(body), "prompt 1"): // begun
+			send(w, text("a"), text("b"))
+		case strings.Contains(string(body), "prompt 2"): // all but the end
+			send(w, text("a"), stop)
+		case strings.Contains(string(body), "prompt 3"): // refused
+			w.WriteHeader(503)
+			send(w, "busy")
+		}
+		<-r.Context().Done()
+	}, func(t *testing.T, h *HTTP, _ *pipes) {
+		died := errors.New("decode-1 died (exit status 3)\n  log: ends here")
 		abort := make(chan struct{})
-		time.AfterFunc(320*time.Millisecond, func() { close(abort) })
+		time.AfterFunc(420*time.Millisecond, func() { close(abort) })
 		c := point(100)
 		c.Abort, c.AbortErr = abort, func() error { return died }
-		table, err := Run(t.Context(), c, h, nil)
-		if !errors.Is(err, died) || errors.Is(err, context.Canceled) || table.Len() != 1 {
+		seen := 0
+		table, err := Run(t.Context(), c, h, func(e Event) {
+			if e.Kind == Done {
+				seen++
+			}
+		})
+		var aborted *Aborted
+		if !errors.As(err, &aborted) || !errors.Is(err, died) || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "5 of 100") {
+			t.Errorf("error %v", err)
+		}
+		if want := []string{sample.OK, sample.Truncated, sample.StreamError, sample.HTTPError, sample.ConnectError}; !slices.Equal(table.Outcome, want) {
+			t.Errorf("outcomes %q, want %q", table.Outcome, want)
+		}
+		for i, want := range []string{
+			"",
+			"the connection broke after 2 events with tokens, before a finish_reason: the server ended: decode-1 died (exit status 3)",
+			"the connection broke after the finish_reason, before the end of the stream: the server ended: decode-1 died (exit status 3)",
+			"status 503: data: busy",
+			"the server ended before it answered: decode-1 died (exit status 3)",
+		} {
+			if got := table.Error[i]; got != want {
+				t.Errorf("row %d says %q, want %q", i, got, want)
+			}
+		}
+		if f := table.Meta.Facts; f["sent"] != 5 || f["planned"] != 100 || f["failed"] != 4 || table.Meta.Length != 0.42 || seen != 5 {
+			t.Errorf("facts %v, %v s, %d told as done", f, table.Meta.Length, seen)
+		}
+	})
+}
+
+// An end that comes when all has been answered, or never, changes nothing; one
+// that came before leaves nothing.
+func TestAbortAtTheEdges(t *testing.T) {
+	virtual(t, slow, func(t *testing.T, h *HTTP, _ *pipes) {
+		c := point(2)
+		c.Abort = make(chan struct{})
+		if table, err := Run(t.Context(), c, h, nil); err != nil || table.Len() != 2 || table.Meta.Facts["planned"] != 2 {
 			t.Errorf("%d rows, error %v", table.Len(), err)
 		}
-		// One that comes too late, or never, changes nothing.
-		c = point(2)
-		c.Abort = make(chan struct{})
-		if table, err := Run(t.Context(), c, h, nil); err != nil || table.Len() != 2 {
+		gone := make(chan struct{})
+		close(gone)
+		c.Abort = gone
+		var aborted *Aborted
+		if table, err := Run(t.Context(), c, h, nil); !errors.As(err, &aborted) || table.Failed() != table.Len() || !strings.Contains(err.Error(), "the server ended") {
+			t.Errorf("%d rows, error %v", table.Len(), err)
+		}
+		// Whoever ends the point first is why.
+		ctx, cancel := context.WithCancel(t.Context())
+		abort := make(chan struct{})
+		time.AfterFunc(120*time.Millisecond, cancel)
+		time.AfterFunc(130*time.Millisecond, func() { close(abort) })
+		c.Abort = abort
+		if table, err := Run(ctx, c, h, nil); !errors.Is(err, context.Canceled) || table.Len() != 0 {
+			t.Errorf("%d rows, error %v", table.Len(), err)
+		}
+		// Sent, and all in flight.
+		late := make(chan struct{})
+		time.AfterFunc(200*time.Millisecond, func() { close(late) })
+		c.Abort = late
+		if table, err := Run(t.Context(), c, h, nil); !errors.As(err, &aborted) || table.Len() != 2 || table.Failed() != 2 {
 			t.Errorf("%d rows, error %v", table.Len(), err)
 		}
 	})

@@ -29,8 +29,8 @@ func counts(s analyze.Series) string {
 	if len(s.Rates) == 0 {
 		return "no points"
 	}
-	perPoint, repeats := span{}, span{}
-	sent, failed, invalid := 0, 0, 0
+	perPoint, repeats, again := span{}, span{}, false
+	sent, failed, invalid, attempts, rejected := 0, 0, 0, 0, 0
 	for _, r := range s.Rates {
 		if r.Repeats > 0 {
 			perPoint.add(r.Sent / r.Repeats)
@@ -40,11 +40,18 @@ func counts(s analyze.Series) string {
 		if !r.Valid {
 			invalid++
 		}
+		for _, e := range r.Each {
+			attempts, rejected = attempts+max(1, e.Attempts), rejected+e.Rejected
+			again = again || e.Attempts > 1
+		}
 	}
 	line := fmt.Sprintf("%s requests per point, %s", perPoint, repeats.of("repeat"))
 	line += fmt.Sprintf("; %d of %d requests failed", failed, sent)
 	if invalid > 0 {
 		line += fmt.Sprintf("; %d of %d points not valid", invalid, len(s.Rates))
+	}
+	if again {
+		line += fmt.Sprintf("; %d attempts, %d of them rejected", attempts, rejected)
 	}
 	return line
 }

@@ -4,9 +4,10 @@
 // measured.
 //
 // Steps: make prompts that no dataset holds, send them through load's own
-// generator, report what came back. Warm-up is an effect and not a judgement:
-// a server that fails every request still gets its points, which then say so.
-// The neighbour below is load.
+// generator, report what came back and how fast (pace.go: by which a server
+// that was started again is compared with itself before). Warm-up is an effect
+// and not a judgement: a server that fails every request still gets its
+// points, which then say so. The neighbour below is load.
 package warmup
 
 import (
@@ -21,6 +22,7 @@ import (
 	"vbp/stages/load"
 	"vbp/stages/load/seed"
 	"vbp/stages/load/workload"
+	"vbp/stages/sample"
 )
 
 // Prefix begins every warm-up prompt. Measured prompts share no prefix block
@@ -58,13 +60,15 @@ type Options struct {
 
 // Report says what came of a warm-up.
 type Report struct {
-	Sent   int
-	Failed int
-	Error  string        // of the first request that failed; "" if none did
-	Took   time.Duration // wall time
+	Sent     int
+	Failed   int
+	TimedOut int           // of Failed: no complete answer within Options.Timeout
+	Error    string        // of the first request that failed; "" if none did
+	Took     time.Duration // wall time
 	// Instances are those that a proxy named as having served, sorted; empty
 	// where nobody tells.
 	Instances []string
+	Pace      Pace // of the requests that were answered
 }
 
 // String is the report in a few words.
@@ -78,7 +82,7 @@ func (r Report) String() string {
 
 // Run warms target up. Requests that fail are counted in the report; the error
 // is ctx's, with the report of what had ended, or that of options which load
-// refuses.
+// refuses. Equal options send equal prompts at equal intervals.
 func Run(ctx context.Context, target load.Target, o Options) (Report, error) {
 	n := max(o.Requests, o.MinConcurrent, 0)
 	if n == 0 {
@@ -96,11 +100,17 @@ func Run(ctx context.Context, target load.Target, o Options) (Report, error) {
 	if table == nil {
 		return Report{}, fmt.Errorf("warm-up: %w", err)
 	}
-	r := Report{Sent: table.Len(), Failed: table.Failed(), Took: time.Duration(table.Meta.Length * float64(time.Second))}
+	r := Report{
+		Sent: table.Len(), Failed: table.Failed(), Took: time.Duration(table.Meta.Length * float64(time.Second)),
+		Pace: paceOf(table),
+	}
 	instances := map[string]bool{}
 	for i := range table.Len() {
 		if row := table.Row(i); row.Failed() && r.Error == "" {
 			r.Error = row.Error
+		}
+		if table.Outcome[i] == sample.Timeout {
+			r.TimedOut++
 		}
 		for _, name := range []string{table.Prefill[i], table.Decode[i]} {
 			if name != "" {

@@ -21,12 +21,12 @@ const (
 	highestPort = 32000
 )
 
-// reserved are the ports that deployments of this process hold. Another
-// process is noticed by binding, and by the server's own failure to bind.
+// reserved are the ports that deployments of this process hold, each with its
+// lock against those of others.
 var reserved = struct {
 	sync.Mutex
-	ports map[int]bool
-}{ports: map[int]bool{}}
+	ports map[int]*portLock
+}{ports: map[int]*portLock{}}
 
 // row is a source of ports: the first of n in a row.
 type row func(n int) int
@@ -58,46 +58,90 @@ func fits(port, n int) int {
 }
 
 // pickPorts reserves the first n ports in a row from port on (and then from
-// the lowest) on which nothing listens, and returns the first of them.
+// the lowest) on which nothing listens and that no other vbp has reserved, and
+// returns the first of them.
 func pickPorts(port, n int) (int, error) {
 	reserved.Lock()
 	defer reserved.Unlock()
 	for range highestPort - lowestPort {
 		port = fits(port, n)
-		free := 0
-		for free < n && !reserved.ports[port+free] && bindable(port+free) == nil {
-			free++
-		}
-		if free == n {
-			for i := range n {
-				reserved.ports[port+i] = true
+		taken := 0
+		for taken < n {
+			ok, err := take(port + taken)
+			if err != nil {
+				giveBack(port, taken)
+				return 0, err
 			}
+			if !ok {
+				break
+			}
+			taken++
+		}
+		if taken == n {
 			return port, nil
 		}
-		port += free + 1
+		giveBack(port, taken)
+		port += taken + 1
 	}
 	return 0, fmt.Errorf("no %d free ports in a row between %d and %d", n, lowestPort, highestPort)
+}
+
+// take reserves one port, if it is free. reserved is locked.
+func take(port int) (bool, error) {
+	if reserved.ports[port] != nil {
+		return false, nil
+	}
+	l, err := lockPort(port)
+	if l == nil || err != nil {
+		return false, err
+	}
+	if bindable(port) != nil {
+		l.release()
+		return false, nil
+	}
+	reserved.ports[port] = l
+	return true, nil
+}
+
+// giveBack gives back n ports in a row. reserved is locked.
+func giveBack(port, n int) {
+	for p := port; p < port+n; p++ {
+		if l := reserved.ports[p]; l != nil {
+			l.release()
+			delete(reserved.ports, p)
+		}
+	}
 }
 
 // claimPort reserves the fixed port, or says who has it.
 func claimPort(port int) error {
 	reserved.Lock()
 	defer reserved.Unlock()
-	if reserved.ports[port] {
+	if reserved.ports[port] != nil {
 		return fmt.Errorf("port %d is already taken by another deployment of this run; give each mode a port of its own, or none", port)
 	}
+	l, err := lockPort(port)
+	switch {
+	case err != nil:
+		return err
+	case l == nil:
+		return fmt.Errorf("port %d is already taken by a deployment of another vbp; wait for it to end, or choose another port (0 picks a free one)", port)
+	}
 	switch err := bindable(port); {
+	case err == nil:
+		reserved.ports[port] = l
+		return nil
 	case errors.Is(err, syscall.EADDRINUSE):
 		who := ""
 		if pid, command := listener(port); pid != 0 {
 			who = fmt.Sprintf(" by pid %d (%s)", pid, command)
 		}
+		l.release()
 		return fmt.Errorf("port %d is already taken%s; stop that, or choose another port (0 picks a free one)", port, who)
-	case err != nil:
+	default:
+		l.release()
 		return fmt.Errorf("port %d cannot be used: %w; choose another port (0 picks a free one)", port, err)
 	}
-	reserved.ports[port] = true
-	return nil
 }
 
 // releasePorts gives back what pickPorts and claimPort reserved.
@@ -105,7 +149,7 @@ func releasePorts(ports []int) {
 	reserved.Lock()
 	defer reserved.Unlock()
 	for _, p := range ports {
-		delete(reserved.ports, p)
+		giveBack(p, 1)
 	}
 }
 

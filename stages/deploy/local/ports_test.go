@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -103,4 +104,36 @@ func TestClaimPortOfServerOnEveryAddress(t *testing.T) {
 		t.Fatal("claimed")
 	}
 	contains(t, err.Error(), "port "+strconv.Itoa(port)+" is already taken by pid ")
+}
+
+// TestPortLock holds that a port that another vbp has reserved is left to it,
+// though nothing listens there yet: a descriptor of its own locks as another
+// process does.
+func TestPortLock(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	port, err := pickPorts(firstPort("port lock"), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err := lockPort(port + 1); l != nil || err != nil {
+		t.Errorf("a reserved port is free for others: %v", err)
+	}
+	releasePorts([]int{port, port + 1})
+	other, err := lockPort(port + 1)
+	if err != nil || other == nil {
+		t.Fatal(err)
+	}
+	if got, err := pickPorts(port, 2); err != nil || got == port || got == port+1 {
+		t.Errorf("picked %d beside the other's %d, %v", got, port+1, err)
+	} else {
+		releasePorts([]int{got, got + 1})
+	}
+	if err := claimPort(port + 1); err == nil || !strings.Contains(err.Error(), "taken by a deployment of another vbp") {
+		t.Errorf("claimed the other's port: %v", err)
+	}
+	other.release()
+	if err := claimPort(port + 1); err != nil {
+		t.Error(err)
+	}
+	releasePorts([]int{port + 1})
 }
