@@ -22,11 +22,16 @@ var deviceForm = regexp.MustCompile(`^(0|[1-9][0-9]{0,3}|GPU-[0-9a-fA-F-]+|MIG-[
 // gpuResource is the accelerators of this host, by index or UUID.
 const gpuResource = "gpu"
 
+// gpuLocks is no resource of nodes. Under it a graph's Units has, for each of
+// its gpuResource, the one name that all who write it differently agree on.
+const gpuLocks = "gpu locks"
+
 // accelerators are the GPUs that an experiment may use.
 type accelerators struct {
-	ids    []string // indices or UUIDs, as CUDA_VISIBLE_DEVICES takes them
-	source string   // who said so, for errors
-	kinds  []string // what they are, each kind once; empty if nobody can tell
+	ids     []string // indices or UUIDs, as CUDA_VISIBLE_DEVICES takes them
+	source  string   // who said so, for errors
+	devices []device // all of this host; empty if nobody can tell
+	kinds   []string // of devices, those of ids, each kind once
 }
 
 // smiTimeout bounds nvidia-smi, which takes seconds on a host whose driver
@@ -38,7 +43,8 @@ const smiTimeout = 10 * time.Second
 // what nvidia-smi lists.
 func findAccelerators(g specs.GPUs) (accelerators, error) {
 	a := accelerators{source: "gpus"}
-	listed, smiErr := nvidiaSMI()
+	var smiErr error
+	a.devices, smiErr = nvidiaSMI()
 	visible, isVisible := os.LookupEnv("CUDA_VISIBLE_DEVICES")
 	switch {
 	case g.None:
@@ -67,7 +73,7 @@ func findAccelerators(g specs.GPUs) (accelerators, error) {
 		a.source, a.ids = "CUDA_VISIBLE_DEVICES="+visible, splitIDs(visible)
 	case smiErr == nil:
 		a.source = "nvidia-smi"
-		for _, d := range listed {
+		for _, d := range a.devices {
 			a.ids = append(a.ids, d.index)
 		}
 	default:
@@ -77,13 +83,52 @@ func findAccelerators(g specs.GPUs) (accelerators, error) {
 		if !deviceForm.MatchString(id) {
 			return a, fmt.Errorf("%s: %q is not a GPU; a list has indices or UUIDs, such as 0,1 (gpus: none in the spec: engines run without)", a.source, id)
 		}
-		for _, d := range listed {
-			if (d.index == id || strings.HasPrefix(d.uuid, id)) && !slices.Contains(a.kinds, d.kind) {
+		for _, d := range a.called(id) {
+			if !slices.Contains(a.kinds, d.kind) {
 				a.kinds = append(a.kinds, d.kind)
 			}
 		}
 	}
+	first := make(map[string]string) // name of a lock -> the id that has it
+	for i, name := range a.locks() {
+		if id, twice := first[name]; twice {
+			return a, fmt.Errorf("%s: %s and %s are the same GPU; name each once", a.source, id, a.ids[i])
+		}
+		first[name] = a.ids[i]
+	}
 	return a, nil
+}
+
+// called are the devices that id can stand for: the one of that index, or
+// those whose UUID begins with it, of which CUDA takes one if there is no
+// other.
+func (a accelerators) called(id string) []device {
+	var all []device
+	for _, d := range a.devices {
+		if d.index == id || strings.HasPrefix(d.uuid, id) {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+// locks are names of the GPUs, for each of ids one, that do not depend on how
+// the id is written: the whole UUID where it is known, else the id itself.
+// Parts of a GPU (MIG) are listed nowhere and keep their ids.
+func (a accelerators) locks() []string {
+	names := slices.Clone(a.ids)
+	for i, id := range a.ids {
+		if d := a.called(id); len(d) == 1 && d[0].uuid != "" {
+			names[i] = d[0].uuid
+		}
+	}
+	return names
+}
+
+// units are the accelerators as a graph has them, with the names of their
+// locks.
+func (a accelerators) units() map[string][]string {
+	return map[string][]string{gpuResource: a.ids, gpuLocks: a.locks()}
 }
 
 // counted are the first n of those that are visible to this process; if

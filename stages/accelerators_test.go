@@ -85,6 +85,33 @@ func TestFindAccelerators(t *testing.T) {
 	}
 }
 
+// However GPUs are called, their locks have one name, and none is there twice.
+func TestLocksOfGPUs(t *testing.T) {
+	smi(t, twoH100)
+	a, err := findAccelerators(specs.GPUs{List: []string{"1", "GPU-aa", "GPU-cccc", "MIG-GPU-aaaa-1/0/0", "2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := a.units()[gpuLocks], []string{"GPU-bbbb-2", "GPU-aaaa-1", "GPU-cccc", "MIG-GPU-aaaa-1/0/0", "2"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := a.units()[gpuResource]; !slices.Equal(got, a.ids) {
+		t.Errorf("the units are %q", got)
+	}
+	_, err = findAccelerators(specs.GPUs{List: []string{"0", "1", "GPU-b"}})
+	mustContain(t, err, "gpus: 1 and GPU-b are the same GPU; name each once")
+
+	// A UUID cut so short that it is of both says nothing.
+	smi(t, strings.ReplaceAll(twoH100, "GPU-bbbb-2", "GPU-aaab-2"))
+	if a, err = findAccelerators(specs.GPUs{List: []string{"GPU-aaa"}}); err != nil || a.locks()[0] != "GPU-aaa" {
+		t.Errorf("%q, %v", a.locks(), err)
+	}
+	smi(t, "")
+	if a, err = findAccelerators(specs.GPUs{List: []string{"1", "GPU-b"}}); err != nil || !slices.Equal(a.locks(), a.ids) {
+		t.Errorf("without nvidia-smi: %q, %v", a.locks(), err)
+	}
+}
+
 // Which GPU it was does not tell measurements apart; what it was does.
 func TestHostNamesKindsOfGPUs(t *testing.T) {
 	smi(t, twoH100)

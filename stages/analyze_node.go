@@ -191,6 +191,13 @@ func firstFailure(t *sample.Table) string {
 	return ""
 }
 
+// pointOf is a point with its verdict, and how many attempts it took.
+func pointOf(t *sample.Table, valid bool, reason string) analyze.Point {
+	p := analyze.Point{Table: t, Valid: valid, Reason: reason}
+	p.Attempts, p.Rejected = attemptsOf(t.Meta)
+	return p
+}
+
 // collectedPoints reads a collected tree and gives each point its verdict.
 func collectedPoints(dir string, valid []string) ([]analyze.Point, error) {
 	rules, err := compileRules(valid)
@@ -203,7 +210,7 @@ func collectedPoints(dir string, valid []string) ([]analyze.Point, error) {
 	}
 	points := make([]analyze.Point, len(entries))
 	for i, e := range entries {
-		p := analyze.Point{Table: tables[i]}
+		p := pointOf(tables[i], false, "")
 		if e.Path == "" {
 			p.Missing, p.Reason = true, "the journal tells why"
 			fillFromAxes(&tables[i].Meta)
@@ -288,7 +295,7 @@ func (b *builder) addAnalysis(id, place string, s specs.Stage, axes []string, wh
 		return err
 	}
 	return b.addNode(&pipeline.Node{
-		ID: id, Stage: "analyze", Kind: pipeline.Pure, Input: raw, Needs: []string{need},
+		ID: id, Stage: "analyze", Group: s.Name, Kind: pipeline.Pure, Input: raw, Needs: []string{need},
 		Work: analyzeWork, Place: place,
 	})
 }

@@ -32,8 +32,11 @@ func Build(exp *specs.Experiment, site *Site) (*pipeline.Graph, error) {
 		graph:   &pipeline.Graph{Scope: exp.Name, Capacity: map[string]int{hostResource: hostUnits}},
 		made:    make(map[string][]made),
 		sources: make(map[workload.Dataset]*workload.Source),
-		stands:  make(map[standing]string), resolved: make(map[combination]resolved),
+		stands:  make(map[stand]string), resolved: make(map[combination]resolved), kinds: make(map[combination]*loadKind),
+		warmups: make(map[standing]*warmupInput),
 	}
+	b.firsts = firstPoints(points)
+	b.graph.Grow(len(points))
 	if err := b.findAccelerators(); err != nil {
 		return nil, err
 	}
@@ -67,14 +70,18 @@ type builder struct {
 	exp     *specs.Experiment
 	site    *Site
 	points  []specs.Point
+	firsts  []*specs.Point // of points, one of each mode and combination of other axes
 	rules   []*specs.Rule
 	gpus    accelerators
 	graph   *pipeline.Graph
 	made    map[string][]made // stage -> its nodes
 	sources map[workload.Dataset]*workload.Source
-	stands  map[standing]string // node that the points of a deployment stand on
+	order   []batch          // of measuring
+	stands  map[stand]string // node that the points of a batch stand on
 
 	resolved map[combination]resolved
+	kinds    map[combination]*loadKind
+	warmups  map[standing]*warmupInput
 }
 
 // made is a node of a stage and the part of the sweep that it belongs to: a
@@ -84,9 +91,8 @@ type made struct {
 	mode string       // "" for the whole run
 	at   *specs.Point // nil but for a point
 
-	gpus   int               // of a point's deployment
-	config map[string]string // likewise
-	expect map[string]string // likewise
+	kind   *loadKind // of a point
+	number int       // of a point in the sweep
 }
 
 // inOrder sorts stages so that each comes after its needs. The spec has been
@@ -133,8 +139,25 @@ func (b *builder) add(s specs.Stage) error {
 	return fmt.Errorf("stage %s uses %q, which is not known", s.Name, s.Uses)
 }
 
+// pointID is the ID of a point's load node: every axis that applies.
+func pointID(axes []specs.AxisValue) string {
+	id := make([]byte, 0, 64)
+	id = append(id, loadPrefix[:len(loadPrefix)-1]...)
+	for i := range axes {
+		if a := &axes[i]; a.Set {
+			id = append(id, ' ')
+			id = append(id, a.Name...)
+			id = append(id, '=')
+			id = append(id, a.Value...)
+		}
+	}
+	return string(id)
+}
+
 // pointLabel is every axis that applies.
-func pointLabel(axes []specs.AxisValue) string { return axesLabel(sampleAxes(axes)) }
+func pointLabel(axes []specs.AxisValue) string {
+	return strings.TrimPrefix(pointID(axes), loadPrefix)
+}
 
 // seriesAxes is the axes that apply and tell series apart: those named, or all
 // but the two along which a curve runs and repeats.
@@ -165,13 +188,31 @@ func sampleAxes(axes []specs.AxisValue) []sample.Axis {
 	return out
 }
 
+// firstPoints is the first point of each combination of mode and other axes
+// than qps and repeat: those of one share their Config.
+func firstPoints(points []specs.Point) []*specs.Point {
+	var out []*specs.Point
+	seen := make(map[combination]bool)
+	for i := range points {
+		p := &points[i]
+		if c := (combination{p.Config, p.Mode}); !seen[c] {
+			seen[c] = true
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // needed lists the nodes of a stage that belong to the same part of the sweep
 // as m.
 func (b *builder) needed(stage string, m made) []string {
+	all := b.made[stage]
+	if m.at != nil && len(all) > m.number && all[m.number].at == m.at {
+		return []string{all[m.number].id} // a stage of points has one for each, in their order
+	}
 	var ids []string
-	for _, e := range b.made[stage] {
+	for _, e := range all {
 		switch {
-		case m.at != nil && e.at != nil && m.at != e.at:
 		case m.mode != "" && e.mode != "" && m.mode != e.mode:
 		default:
 			ids = append(ids, e.id)
@@ -183,7 +224,7 @@ func (b *builder) needed(stage string, m made) []string {
 // seriesModes lists the modes that have points, in the order of the sweep.
 func (b *builder) seriesModes() []string {
 	var modes []string
-	for _, p := range b.points {
+	for _, p := range b.firsts {
 		if !slices.Contains(modes, p.Mode) {
 			modes = append(modes, p.Mode)
 		}

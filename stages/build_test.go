@@ -347,7 +347,7 @@ func TestBuildErrors(t *testing.T) {
 		"no such command":      {[]string{"engine: simulated", "engine: command, run: 'no-such-server --port {port}'"}, []string{"mode simple: ", "no program no-such-server on PATH", "write its whole path"}},
 		"half a data set":      {[]string{"kind: random, input_tokens: 8, output_tokens: 3, range_ratio: 0", "kind: sharegpt, path: half.json"}, []string{"workload.dataset: ", "half.json"}},
 		"token ids for chat":   {[]string{"requests: 4", "requests: 4, api: chat"}, []string{"random dataset are token ids", "use api: completions"}},
-		"no such fact":         {[]string{"sent == 4", "sent == 4 && laziness < 1"}, []string{"valid: sent == 4 && laziness < 1: no point has a fact laziness; there is: sent, ", "cache_reset"}},
+		"no such fact":         {[]string{"sent == 4", "sent == 4 && laziness < 1"}, []string{"valid: sent == 4 && laziness < 1: no point has a fact laziness; there is: planned, sent, ", "cache_reset"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g, err := Build(w.parse(changed(t, oneMode, c.changes...)), w.site)

@@ -18,17 +18,36 @@ import (
 // collectInput names every point of the run: the samples come from the needs.
 type collectInput struct {
 	Code    string         `json:"code"`
-	Points  []collectPoint `json:"points"`
 	Formats []string       `json:"formats"`
+	Axes    []string       `json:"axes"`
+	Kinds   []collectKind  `json:"kinds"`
+	Points  []collectPoint `json:"points"`
+}
+
+// collectKind is what points of one deployment have in common.
+type collectKind struct {
+	GPUs int `json:"gpus"`
+	// Config is for points without a record.
+	Config map[string]string `json:"config"`
+	Expect map[string]string `json:"expect,omitempty"`
 }
 
 type collectPoint struct {
-	Need string        `json:"need"` // the load node that measured it
-	Axes []sample.Axis `json:"axes"`
-	GPUs int           `json:"gpus"`
-	// Config is repeated here for points without a record.
-	Config map[string]string `json:"config"`
-	Expect map[string]string `json:"expect,omitempty"`
+	Need   string    `json:"need"`   // the load node that measured it
+	Kind   int       `json:"kind"`   // which of the input's Kinds
+	Values []*string `json:"values"` // one for each of the input's Axes; null where an axis does not apply
+}
+
+// axes is the point's place in the sweep.
+func (in *collectInput) axes(p collectPoint) []sample.Axis {
+	out := make([]sample.Axis, len(in.Axes))
+	for i, name := range in.Axes {
+		out[i].Name = name
+		if i < len(p.Values) && p.Values[i] != nil {
+			out[i].Value, out[i].Set = *p.Values[i], true
+		}
+	}
+	return out
 }
 
 // pointsFile lists what the samples tree holds, in the order of the sweep.
@@ -52,6 +71,8 @@ type pointEntry struct {
 
 	Environment map[string]string `json:"environment,omitempty"` // what the servers told of themselves
 	Expect      map[string]string `json:"expect,omitempty"`      // what they had to
+
+	Attempts pipeline.Attempts `json:"attempts,omitzero"` // that stand behind it
 }
 
 // judge is the verdict on the point, which has been measured.
@@ -72,9 +93,10 @@ func collectWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 	}
 	var entries []pointEntry
 	for _, p := range in.Points {
-		e := pointEntry{Axes: p.Axes, GPUs: p.GPUs, Config: p.Config, Expect: p.Expect}
+		kind := in.Kinds[p.Kind]
+		e := pointEntry{Axes: in.axes(p), GPUs: kind.GPUs, Config: kind.Config, Expect: kind.Expect, Attempts: rt.Attempts[p.Need]}
 		if from, ok := rt.Needs[p.Need]; ok {
-			place := filepath.FromSlash(collect.PointDir(p.Axes))
+			place := filepath.FromSlash(collect.PointDir(e.Axes))
 			e.Path = filepath.ToSlash(filepath.Join(samplesDir, place))
 			table, err := collect.ReadSamples(filepath.Join(from, samplesFile))
 			if err != nil {
@@ -140,6 +162,21 @@ func readEntries(dir string) ([]pointEntry, error) {
 	return entries, nil
 }
 
+// attemptsKey is where tables carry how many attempts stand behind them, if
+// they were several.
+const (
+	attemptsKey  = "attempts"
+	attemptsForm = "%d made, %d rejected"
+)
+
+// attemptsOf reads what readPoints wrote; 0 if there is nothing.
+func attemptsOf(m sample.Meta) (total, rejected int) {
+	if n, err := fmt.Sscanf(m.Extra[attemptsKey], attemptsForm, &total, &rejected); n < 2 || err != nil {
+		return 0, 0
+	}
+	return total, rejected
+}
+
 // readPoints reads a collected tree: the entries of points.json and, for
 // those that were measured, their tables.
 func readPoints(dir string) ([]pointEntry, []*sample.Table, error) {
@@ -156,6 +193,9 @@ func readPoints(dir string) ([]pointEntry, []*sample.Table, error) {
 			}
 		}
 		t.Meta.Axes, t.Meta.GPUs, t.Meta.Config = e.Axes, e.GPUs, e.Config
+		if e.Attempts.Total > 1 && t.Meta.Extra != nil {
+			t.Meta.Extra[attemptsKey] = fmt.Sprintf(attemptsForm, e.Attempts.Total, e.Attempts.Rejected)
+		}
 		tables[i] = t
 	}
 	return entries, tables, nil
@@ -163,18 +203,34 @@ func readPoints(dir string) ([]pointEntry, []*sample.Table, error) {
 
 // addCollect adds the node that lays out what was measured.
 func (b *builder) addCollect(s specs.Stage) error {
-	in := collectInput{Code: b.site.Code, Formats: s.Collect.Formats}
-	var needs []string
-	for _, m := range b.made["load"] {
-		in.Points = append(in.Points, collectPoint{Need: m.id, Axes: sampleAxes(m.at.Axes), GPUs: m.gpus, Config: m.config, Expect: m.expect})
-		needs = append(needs, m.id)
+	loads := b.made["load"]
+	in := collectInput{Code: b.site.Code, Formats: s.Collect.Formats, Points: make([]collectPoint, len(loads))}
+	for _, a := range b.points[0].Axes { // all points have the same
+		in.Axes = append(in.Axes, a.Name)
+	}
+	needs := make([]string, len(loads))
+	kinds := make(map[*loadKind]int)
+	for i, m := range loads {
+		k, ok := kinds[m.kind]
+		if !ok {
+			k = len(kinds)
+			kinds[m.kind] = k
+			in.Kinds = append(in.Kinds, collectKind{GPUs: m.kind.gpus, Config: m.kind.config, Expect: m.kind.expect})
+		}
+		values := make([]*string, len(m.at.Axes))
+		for j := range m.at.Axes {
+			if m.at.Axes[j].Set {
+				values[j] = &m.at.Axes[j].Value
+			}
+		}
+		in.Points[i], needs[i] = collectPoint{Need: m.id, Kind: k, Values: values}, m.id
 	}
 	raw, err := pipeline.NewInput(in)
 	if err != nil {
 		return err
 	}
 	n := &pipeline.Node{
-		ID: s.Name, Stage: "collect", Kind: pipeline.Pure, Input: raw, Needs: needs,
+		ID: s.Name, Stage: "collect", Group: s.Name, Kind: pipeline.Pure, Input: raw, Needs: needs,
 		Tolerant: true, Work: collectWork, Place: ".",
 	}
 	b.made[s.Name] = []made{{id: n.ID}}

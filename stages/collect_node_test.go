@@ -63,11 +63,29 @@ func collected(t *testing.T) (dir string, needs map[string]string) {
 	if err := os.WriteFile(filepath.Join(needs["load 2"], metricsFile), []byte("metrics"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	in, err := pipeline.NewInput(collectInput{Points: []collectPoint{
-		{Need: "load 2", Axes: axesOf("mode", "b", "modes.b.args.x", "a/b", "qps", "2", "repeat", "0"), GPUs: 2, Config: map[string]string{"declared": "2"}},
-		{Need: "load 3", Axes: axesOf("mode", "a", "modes.b.args.x", "-", "qps", "4.5", "repeat", "1"), GPUs: 3, Config: map[string]string{"declared": "3"}},
-		{Need: "load 1", Axes: axesOf("mode", "a", "modes.b.args.x", "-", "qps", "1", "repeat", "0"), GPUs: 1, Config: map[string]string{"declared": "1"}},
-	}})
+	values := func(texts ...string) (out []*string) {
+		for _, v := range texts {
+			if v == "-" {
+				out = append(out, nil)
+			} else {
+				out = append(out, &v)
+			}
+		}
+		return out
+	}
+	in, err := pipeline.NewInput(collectInput{
+		Axes: []string{"mode", "modes.b.args.x", "qps", "repeat"},
+		Kinds: []collectKind{
+			{GPUs: 2, Config: map[string]string{"declared": "2"}},
+			{GPUs: 3, Config: map[string]string{"declared": "3"}},
+			{GPUs: 1, Config: map[string]string{"declared": "1"}},
+		},
+		Points: []collectPoint{
+			{Need: "load 2", Kind: 0, Values: values("b", "a/b", "2", "0")},
+			{Need: "load 3", Kind: 1, Values: values("a", "-", "4.5", "1")},
+			{Need: "load 1", Kind: 2, Values: values("a", "-", "1", "0")},
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +150,7 @@ func TestCollectDamaged(t *testing.T) {
 	if err := os.WriteFile(file, []byte("PAR1"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	in, err := pipeline.NewInput(collectInput{Points: []collectPoint{{Need: "load 1", Axes: axesOf("mode", "a")}}})
+	in, err := pipeline.NewInput(collectInput{Kinds: []collectKind{{}}, Points: []collectPoint{{Need: "load 1"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

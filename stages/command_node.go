@@ -59,6 +59,7 @@ type commandWork struct {
 	secrets  *specs.Experiment
 	self     string // the vbp that guards the command
 	stateDir string
+	logs     string // below a run's folder: where the streams of a command that failed are kept
 }
 
 type commandFile struct {
@@ -96,7 +97,9 @@ func variable(need string) string {
 }
 
 // work runs the command in a folder of its own that holds its inputs; what it
-// declared as outputs and its two streams are kept.
+// declared as outputs and its two streams are kept. Of a command that fails,
+// takes too long or is interrupted, the streams are kept in the run's folder,
+// and the error names them.
 func (w commandWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Runtime) error {
 	var in commandInput
 	if err := raw.Decode(&in); err != nil {
@@ -124,14 +127,44 @@ func (w commandWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.
 	if err := w.redactStreams(rt.Dir); err != nil {
 		return err
 	}
-	if err != nil {
-		said, _ := os.ReadFile(filepath.Join(rt.Dir, stderrFile))
-		if len(said) == 0 {
-			said, _ = os.ReadFile(filepath.Join(rt.Dir, stdoutFile))
-		}
-		return fmt.Errorf("command %q: %w%s", in.Run, err, lastLines(string(said)))
+	said := ""
+	if err == nil {
+		err = keepOutputs(rt.Dir, in)
+	} else {
+		said = lastWords(rt.Dir)
 	}
-	return keepOutputs(rt.Dir, in)
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("command %q: %w%s%s", in.Run, err, said, w.keepStreams(rt))
+}
+
+// lastWords is the end of what a command said of its failure.
+func lastWords(dir string) string {
+	said, _ := os.ReadFile(filepath.Join(dir, stderrFile))
+	if len(said) == 0 {
+		said, _ = os.ReadFile(filepath.Join(dir, stdoutFile))
+	}
+	return lastLines(string(said))
+}
+
+// keepStreams copies the streams of a command that failed, whose folder goes,
+// into the run's folder. It says where they are, as a line of an error.
+func (w commandWork) keepStreams(rt *pipeline.Runtime) string {
+	if _, err := os.Stat(filepath.Join(rt.Dir, stdoutFile)); err != nil || rt.RunDir == "" {
+		return "" // it was not started, or nobody has a place for them
+	}
+	dir := filepath.Join(rt.RunDir, w.logs)
+	err := os.MkdirAll(dir, 0o755)
+	for _, name := range []string{stdoutFile, stderrFile} {
+		if err == nil {
+			err = copyFile(filepath.Join(rt.Dir, name), filepath.Join(dir, name))
+		}
+	}
+	if err != nil {
+		return fmt.Sprintf("\n  its output could not be kept: %v", err)
+	}
+	return fmt.Sprintf("\n  its output: %s, %s", filepath.Join(dir, stdoutFile), filepath.Join(dir, stderrFile))
 }
 
 // redactStreams takes secrets out of what the command wrote to its streams.
@@ -209,25 +242,41 @@ func (w commandWork) run(ctx context.Context, line, dir string, env []string) er
 	return err
 }
 
-// keepOutputs checks that every declared output is there and removes what was
-// not declared.
+func copyFile(from, to string) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, data, 0o644)
+}
+
+// keepOutputs checks that every declared output is there, in the command's own
+// folder, and removes what was not declared.
 func keepOutputs(dir string, in commandInput) error {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	kept := []string{stdoutFile, stderrFile}
 	for _, name := range in.Outputs {
-		info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(name)))
+		rel := filepath.Clean(filepath.FromSlash(name))
+		info, err := os.Stat(filepath.Join(dir, rel))
 		if err != nil || !info.Mode().IsRegular() {
-			return fmt.Errorf("command %q succeeded but did not write its output %s", in.Run, name)
+			return fmt.Errorf("it succeeded but did not write its output %s", name)
 		}
+		// What lies elsewhere can change, and is not ours to make read-only.
+		if at, err := filepath.EvalSymlinks(filepath.Join(dir, rel)); err != nil || at != filepath.Join(real, rel) {
+			return fmt.Errorf("its output %s is a link, or behind one; let it write the file itself", name)
+		}
+		kept = append(kept, rel)
 	}
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		rel, err := filepath.Rel(dir, path)
-		if err != nil {
+		if err != nil || slices.Contains(kept, rel) {
 			return err
-		}
-		if slices.Contains(in.Outputs, filepath.ToSlash(rel)) || rel == stdoutFile || rel == stderrFile {
-			return nil
 		}
 		return os.Remove(path)
 	})
@@ -289,9 +338,11 @@ func (b *builder) addCommand(s specs.Stage, part made) error {
 	if err != nil {
 		return err
 	}
+	place := s.Name + "/" + fileName(strings.TrimSpace(label))
+	w.logs = filepath.Join("logs", filepath.FromSlash(place))
 	n := &pipeline.Node{
-		ID: s.Name + label, Stage: "command", Kind: pipeline.Pure, Input: raw, Needs: needs,
-		Work: w.work, Place: s.Name + "/" + fileName(strings.TrimSpace(label)),
+		ID: s.Name + label, Stage: "command", Group: s.Name, Kind: pipeline.Pure, Input: raw, Needs: needs, Files: s.Command.Inputs,
+		Work: w.work, Place: place,
 		// What a user's command does to the machine nobody knows: not while a
 		// deployment has it to itself.
 		Uses: map[string]int{hostResource: 1},
@@ -299,6 +350,6 @@ func (b *builder) addCommand(s specs.Stage, part made) error {
 	if err := b.addNode(n); err != nil {
 		return err
 	}
-	b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: part.mode, at: part.at})
+	b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: part.mode, at: part.at, number: part.number})
 	return nil
 }

@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -81,7 +83,7 @@ echo told; echo warned >&2
 	// What a key does not hold does not reach a command.
 	t.Setenv("LEVEL", "outer")
 	t.Setenv("STRAY", "stray")
-	dir, err := w.command(`run: ./step.sh, needs: [analyze], inputs: [tools/step.sh, data.txt], outputs: [deep/out.txt],
+	dir, err := w.command(`run: ./step.sh, needs: [analyze], inputs: [tools/step.sh, data.txt], outputs: [./deep//out.txt],
     env: {LEVEL: inner, SECRET: "${secret:TOKEN}"}`, map[string]string{"analyze": need})
 	if err != nil {
 		t.Fatal(err)
@@ -137,6 +139,8 @@ func TestCommandErrors(t *testing.T) {
 		"signal":           {"run: kill -TERM $$", []string{"exit status 143"}, ""},
 		"not there":        {"run: ./nowhere.sh", []string{"exit status 127", "nowhere.sh"}, ""},
 		"no output":        {"run: 'echo > a', outputs: [a, b/c]", []string{"succeeded but did not write its output b/c"}, ""},
+		"output is link":   {"run: 'echo > a; ln -s a b', outputs: [a, b]", []string{"its output b is a link, or behind one"}, ""},
+		"behind a link":    {"run: 'mkdir d; echo > d/a; ln -s d e', outputs: [e/a]", []string{"its output e/a is a link, or behind one"}, ""},
 		"output is folder": {"run: mkdir a, outputs: [a]", []string{"succeeded but did not write its output a"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -144,6 +148,53 @@ func TestCommandErrors(t *testing.T) {
 			mustContain(t, err, c.want...)
 			if c.not != "" && err != nil && strings.Contains(err.Error(), c.not) {
 				t.Errorf("the error tells too much: %v", err)
+			}
+		})
+	}
+}
+
+// TestCommandKeepsStreams holds that what a command said is in the run's
+// folder when it fails, however it does, and that the error says where.
+func TestCommandKeepsStreams(t *testing.T) {
+	w := newWorld(t)
+	w.env["TOKEN"] = "hush"
+	const say = "echo out $SECRET; echo trouble $SECRET >&2; "
+	for name, c := range map[string]struct {
+		run, settings string
+		stop          bool // it is interrupted
+		want          string
+	}{
+		"exit code": {say + "exit 3", "", false, "exit status 3\n  trouble ${secret:TOKEN}\n  its output: "},
+		"timeout":   {say + "sleep 1000", ", timeout: 1s", false, "it ran longer than its timeout of 1s\n"},
+		"interrupt": {say + ": > said; sleep 1000", "", true, "enough"},
+		"no output": {say, ", outputs: [a]", false, "it succeeded but did not write its output a\n  its output: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := w.commandNode(`run: "` + c.run + `", env: {SECRET: "${secret:TOKEN}"}` + c.settings)
+			rt := &pipeline.Runtime{Dir: t.TempDir(), RunDir: t.TempDir(), Emit: func(pipeline.Event) {}}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			var watching sync.WaitGroup
+			if c.stop {
+				watching.Go(func() {
+					for ctx.Err() == nil {
+						if _, err := os.Stat(filepath.Join(rt.Dir, "said")); err == nil {
+							cancel(errors.New("enough"))
+						}
+						runtime.Gosched()
+					}
+				})
+			}
+			err := n.Work(ctx, n.Input, rt)
+			cancel(nil)
+			watching.Wait()
+			out, errs := filepath.Join(rt.RunDir, "logs/own/stdout.txt"), filepath.Join(rt.RunDir, "logs/own/stderr.txt")
+			mustContain(t, err, c.want, "its output: "+out+", "+errs)
+			if name == "timeout" && len(contentOf(t, out)) == 0 {
+				t.Skip("the machine is too busy for the command to say anything within a second")
+			}
+			if got := contentOf(t, out) + contentOf(t, errs); got != "out ${secret:TOKEN}\ntrouble ${secret:TOKEN}\n" {
+				t.Errorf("kept: %q", got)
 			}
 		})
 	}

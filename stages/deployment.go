@@ -29,12 +29,33 @@ type deployInput struct {
 	API          string            `json:"api"` // of the first request
 }
 
-// serving is a deployment that is up, with what its points share.
+// serving is a deployment that is up, with what its warm-up and its points,
+// which act on it one after the other, leave for those that follow.
 type serving struct {
 	deploy.Running
 	lastEnd time.Time           // when the last point's load ended; cool-down counts from here
 	points  int                 // loaded so far
 	redact  func(string) string // of secrets that a server may repeat; nil: there are none
+
+	// slowdown is how much longer the warm-up took than that of the
+	// deployment's first start in this apply; 0: that cannot be told.
+	slowdown float64
+	// hung is that a point left it without an answer to what it was asked
+	// afterwards; nil: it answered, or was not asked.
+	hung error
+}
+
+// Check is the deployment's, without secrets that a server repeats. It fails
+// for good once the deployment hung: one that does may still answer /health.
+func (s *serving) Check(ctx context.Context) error {
+	err := s.hung
+	if err == nil {
+		err = s.Running.Check(ctx)
+	}
+	if s.redact == nil {
+		return err
+	}
+	return hide(err, s.redact)
 }
 
 // Environment is the deployment's, without secrets that a server repeats.
@@ -259,25 +280,31 @@ func programs(site *Site, d deploy.Deployment) (string, error) {
 }
 
 // addDeploy adds the node that brings a deployment up. label tells it from
-// the others.
-func (b *builder) addDeploy(label string, r resolved, secrets *specs.Experiment) (string, error) {
+// the others, and id from itself in other blocks.
+func (b *builder) addDeploy(s specs.Stage, label, id string, r resolved, secrets *specs.Experiment) (string, error) {
 	raw, err := pipeline.NewInput(r.deploy)
 	if err != nil {
 		return "", err
 	}
-	id := deployPrefix + label
-	n := &pipeline.Node{ID: id, Stage: "deploy", Kind: pipeline.Service, Input: raw, Uses: map[string]int{hostResource: hostUnits}}
+	n := &pipeline.Node{
+		ID: deployPrefix + id, Stage: "deploy", Group: s.Name, Kind: pipeline.Service, Input: raw,
+		Restarts: stagesOf(secrets).deploy.Restarts,
+		Uses:     map[string]int{hostResource: hostUnits},
+	}
 	if r.sideBySide {
 		n.Uses[hostResource] = 1
+		if b.blocks() > 1 {
+			n.Uses["deployment "+label] = 1 // of one deployment there is one at a time
+		}
 	}
 	if r.uses > 0 {
 		n.Uses[gpuResource] = r.uses
 	}
 	site, expect := b.site, r.expect
 	n.Start = func(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime) (pipeline.Handle, error) {
-		return startDeployment(ctx, in, rt, site, fileName(label), secrets, expect)
+		return startDeployment(ctx, in, rt, site, fileName(label), fileName(id), secrets, expect)
 	}
-	return id, b.addNode(n)
+	return n.ID, b.addNode(n)
 }
 
 // deployPrefix begins the IDs of deployments' nodes.
@@ -291,7 +318,7 @@ const (
 	hostUnits    = 1 << 20 // more than there will be nodes at a time
 )
 
-func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime, site *Site, name string, secrets *specs.Experiment, expect map[string]string) (pipeline.Handle, error) {
+func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime, site *Site, name, logs string, secrets *specs.Experiment, expect map[string]string) (pipeline.Handle, error) {
 	var v deployInput
 	if err := in.Decode(&v); err != nil {
 		return nil, err
@@ -305,7 +332,7 @@ func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtim
 		return nil, err
 	}
 	o := deploy.Options{
-		LogDir: filepath.Join(rt.RunDir, "logs", name), StateDir: site.stateDir(),
+		LogDir: filepath.Join(rt.RunDir, "logs", logs), StateDir: site.stateDir(),
 		ReadyTimeout: timeout, Headers: headers, API: v.API, GPUs: rt.Granted[gpuResource],
 		PortSeed: portSeed(site, name), Reveal: secrets.Reveal, Progress: func(s string) { rt.Emit(pipeline.Event{Text: s}) },
 	}

@@ -112,7 +112,7 @@ func TestPlanAsks(t *testing.T) {
 		{"2", pipeline.Run, "the environment differs: engine_version: 1 -> 2"},
 	} {
 		version.Store(c.version)
-		p, err := PlanOf(t.Context(), w.parse(spec), w.site, false)
+		p, err := PlanOf(t.Context(), w.parse(spec), w.site, PlanChoices{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,7 @@ func diagram(t *testing.T, spec string, eachPoint bool) (*Diagram, *pipeline.Gra
 	t.Helper()
 	w := newWorld(t)
 	exp := w.parse(spec)
-	g, err := Build(exp, w.site)
+	g, err := BuildToDraw(exp, w.site)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -175,7 +175,7 @@ func (r *Results) openImported(rec *importRecord) error {
 	r.Run = &rec.Run
 	for i, e := range entries {
 		reason, invalid := rec.Invalid[axesLabel(e.Axes)]
-		r.Points = append(r.Points, analyze.Point{Table: tables[i], Valid: !invalid, Reason: reason})
+		r.Points = append(r.Points, pointOf(tables[i], !invalid, reason))
 	}
 	r.relabel(r.Points)
 	return nil

@@ -1,18 +1,16 @@
 package stages
 
 import (
-	"encoding/json"
-	"errors"
+	"cmp"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"vbp/pipeline"
-	"vbp/pipeline/history"
-	"vbp/specs"
+	"vbp/pipeline/cache"
 	"vbp/stages/analyze"
 )
 
@@ -26,51 +24,81 @@ type Shown struct {
 	Command  string            `json:"command"`
 	Services []ShownService    `json:"services"`
 	Points   []ShownPoint      `json:"points"`
+	Left     []ShownLeft       `json:"left"` // points that have no result, for none was tried
 	Failures []string          `json:"failures"`
 	Figures  []string          `json:"figures"`
 	Analysis *analyze.Analysis `json:"analysis"`
 }
 
-// ShownService is a deployment that the run started.
+// ShownService is one start of a deployment.
 type ShownService struct {
 	Node        string            `json:"node"`
+	At          time.Time         `json:"at"`      // when it was up
+	Seconds     float64           `json:"seconds"` // that it took to start; 0: not known
 	Environment map[string]string `json:"environment"`
+	Again       string            `json:"again,omitempty"` // of a restart: "again (1 of 2)"
+	Why         string            `json:"why,omitempty"`   // it was started again
 }
 
-// ShownPoint is one load point of a run.
+// ShownPoint is one load point of a run, as it ended.
 type ShownPoint struct {
 	Node    string             `json:"node"`
-	How     string             `json:"how"` // measured, reused, failed, skipped, imported
+	How     string             `json:"how"` // measured, reused, failed, skipped, imported, not finished; with details
 	Verdict string             `json:"verdict"`
 	Facts   map[string]float64 `json:"facts"`
 	Notes   []string           `json:"notes,omitempty"`
+
+	Attempts    int      `json:"attempts"`               // that stand behind it, of earlier runs too
+	Rejected    int      `json:"rejected"`               // of Attempts: not valid
+	RejectedFor []string `json:"rejected_for"`           // rules that they broke, each once
+	FailedTries []string `json:"failed_tries,omitempty"` // of this run, that left nothing
 }
 
-// Show reads everything that a run's folder tells of it.
+// ShownLeft is why some points have no result though none of them failed.
+type ShownLeft struct {
+	Why    string   `json:"why"`
+	Points []string `json:"points"`
+}
+
+// Show reads everything that a run's folder tells of it, and what the store
+// beside it tells of earlier attempts.
 func Show(dir string) (*Shown, error) {
-	records, torn, err := history.Read(filepath.Join(dir, history.FileName))
+	r, err := readRan(dir)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s is not a run of vbp: it has no %s; vbp list shows what there is", dir, history.FileName)
-		}
 		return nil, err
 	}
-	s := &Shown{Path: dir, State: stateOf(dir), Figures: figuresIn(dir)}
-	if torn {
-		s.Failures = append(s.Failures, "the journal's last line was torn by a kill and is left out")
+	s := &Shown{
+		Path: dir, Name: r.name(), State: stateOf(dir), Begun: r.begun, Seconds: r.ended.Sub(r.begun).Seconds(),
+		Command: r.command, Services: r.services, Failures: r.failures, Figures: figuresIn(dir),
 	}
-	var exp *specs.Experiment
-	path := filepath.Join(dir, specFile)
-	if data, err := os.ReadFile(path); err == nil {
-		if exp, err = specs.Parse(path, data, specs.Options{SkipFiles: true}); err == nil {
-			s.Name = exp.Name
+	if r.torn {
+		s.Failures = append(s.Failures, tornNote)
+	}
+	var listing *cache.Listing
+	if store := r.store(""); store != nil && r.imported == nil {
+		listing, _ = store.List() // without it, earlier runs' attempts are not told
+	}
+	left := make(map[string]int) // why -> index
+	leave := func(why, point string) {
+		i, ok := left[why]
+		if !ok {
+			i = len(s.Left)
+			left[why] = i
+			s.Left = append(s.Left, ShownLeft{Why: why})
+		}
+		s.Left[i].Points = append(s.Left[i].Points, point)
+	}
+	for _, o := range r.outcomes {
+		if !o.isLoad() {
+			continue
+		}
+		s.Points = append(s.Points, r.showPoint(o, listing))
+		if o.state == wasSkipped {
+			leave(o.lastWhy(), o.point())
 		}
 	}
-	s.journal(records)
-	if rec, err := readImport(dir); err == nil {
-		s.imported(dir, rec)
-	} else if exp != nil {
-		s.verdicts(dir, exp)
+	for _, point := range r.notReached() {
+		leave("the run did not come to them, or was not asked for them (--only)", point)
 	}
 	if a, err := ReadAnalysis(dir); err == nil {
 		s.Analysis = a
@@ -78,95 +106,146 @@ func Show(dir string) (*Shown, error) {
 	return s, nil
 }
 
-// journal takes from the records what became of points and services.
-func (s *Shown) journal(records []history.Record) {
-	for i, r := range records {
-		if i == 0 {
-			s.Begun = r.At
+// showPoint tells what became of a point.
+func (r *ran) showPoint(o *outcome, l *cache.Listing) ShownPoint {
+	p := ShownPoint{Node: o.point()}
+	shown, others := r.attempts(o, l)
+	if e := r.entries[o.node]; e != nil && e.Path != "" {
+		// What the figures were made from.
+		shown = cmp.Or(shown, &Attempt{})
+		r.fill(shown, o, pipeline.Record{Facts: e.Facts, Environment: e.Environment, Notes: e.Notes})
+	}
+	if shown != nil {
+		p.Verdict, p.Facts, p.Notes = shown.Verdict, shown.Facts, shown.Notes
+	}
+	r.countAttempts(&p, o, shown, others)
+	p.How = howText(o, &p)
+	return p
+}
+
+// countAttempts counts what stands behind a point: as it was collected, else
+// as the store and the journal have it.
+func (r *ran) countAttempts(p *ShownPoint, o *outcome, shown *Attempt, others []Attempt) {
+	if r.imported != nil {
+		return
+	}
+	reject := func(why string) {
+		p.Rejected++
+		if !slices.Contains(p.RejectedFor, why) {
+			p.RejectedFor = append(p.RejectedFor, why)
 		}
-		s.Seconds = r.At.Sub(s.Begun).Seconds()
-		point, isLoad := strings.CutPrefix(r.Node, "load ")
-		switch r.Kind {
-		case history.RunBegun:
-			s.Command = r.Text
-		case history.ServiceStarted:
-			v := ShownService{Node: r.Node}
-			_ = json.Unmarshal(r.Data, &v.Environment)
-			s.Services = append(s.Services, v)
-		case history.NodeFailed:
-			s.Failures = append(s.Failures, r.Node+": "+r.Error)
+	}
+	counted := make(map[string]bool)
+	count := func(a *Attempt) {
+		if a.Created.After(r.ended) || counted[a.Attempt] {
+			return
 		}
-		how := map[string]string{
-			history.NodeDone: "measured", history.NodeReused: "reused: " + r.Text,
-			history.NodeFailed: "failed", history.NodeSkipped: "skipped: " + r.Text,
-		}[r.Kind]
-		if isLoad && how != "" {
-			s.Points = append(s.Points, ShownPoint{Node: point, How: how})
+		counted[a.Attempt] = true
+		p.Attempts++
+		if a.rejected {
+			reject(strings.TrimPrefix(a.Verdict, verdictNotValid))
 		}
+	}
+	for i := range others {
+		count(&others[i])
+	}
+	if shown != nil && o.attempt != "" {
+		count(shown)
+	}
+	for _, t := range o.tries {
+		switch {
+		case t.attempt == "":
+			p.FailedTries = append(p.FailedTries, t.failed)
+		case !counted[t.attempt]: // it is no longer in the store
+			counted[t.attempt] = true
+			p.Attempts++
+			if t.rejected != "" {
+				reject(t.rejected)
+			}
+		}
+	}
+	if e := r.entries[o.node]; e != nil && e.Attempts.Total > 0 {
+		p.Attempts, p.Rejected = e.Attempts.Total, e.Attempts.Rejected
 	}
 }
 
-// verdicts gives points their facts and verdicts from the collected tree.
-func (s *Shown) verdicts(dir string, exp *specs.Experiment) {
-	entries, err := readEntries(dir)
-	if err != nil {
-		return
-	}
-	rules, err := compileRules(exp.Valid)
-	if err != nil {
-		return
-	}
-	for i := range s.Points {
-		p := &s.Points[i]
-		for _, e := range entries {
-			if axesLabel(e.Axes) != p.Node || e.Path == "" {
-				continue
-			}
-			p.Facts, p.Notes, p.Verdict = e.Facts, e.Notes, "valid"
-			if v, err := e.judge(rules); err != nil {
-				p.Verdict = "not known: " + err.Error()
-			} else if !v.Usable {
-				p.Verdict = "not valid: " + v.Reason
-			}
+// howText says how a point came to be, and what was tried besides.
+func howText(o *outcome, p *ShownPoint) string {
+	var parts []string
+	switch o.state {
+	case wasMeasured:
+		text := o.state
+		if p.Attempts > 1 {
+			text += ", " + ordinal(p.Attempts) + " attempt"
 		}
+		parts = append(parts, text)
+	case wasReused, wasSkipped:
+		parts = append(parts, o.state+": "+o.lastWhy())
+	default:
+		parts = append(parts, o.state)
 	}
+	if p.Rejected > 0 && (p.Attempts > 1 || o.state != wasMeasured) {
+		text := fmt.Sprintf("%d rejected", p.Rejected)
+		if len(p.RejectedFor) > 0 {
+			text += ": " + strings.Join(p.RejectedFor, "; ")
+		}
+		parts = append(parts, text)
+	}
+	if n := len(p.FailedTries); n > 1 || n == 1 && o.state != hasFailed {
+		parts = append(parts, fmt.Sprintf("%d failed: %s", n, p.FailedTries[n-1]))
+	}
+	return strings.Join(parts, "; ")
 }
 
-// imported completes an imported run: what it is called, and its points.
-func (s *Shown) imported(dir string, rec *importRecord) {
-	s.Name = rec.Run.Name
-	entries, err := readEntries(dir)
-	if err != nil {
-		return
+// ordinal is 1st, 2nd, 3rd, 11th.
+func ordinal(n int) string {
+	suffix := "th"
+	switch {
+	case n%100/10 == 1:
+	case n%10 == 1:
+		suffix = "st"
+	case n%10 == 2:
+		suffix = "nd"
+	case n%10 == 3:
+		suffix = "rd"
 	}
-	for i := range s.Points {
-		p := &s.Points[i]
-		p.How = "imported"
-		for _, e := range entries {
-			if axesLabel(e.Axes) != p.Node {
-				continue
-			}
-			p.Facts, p.Notes, p.Verdict = e.Facts, e.Notes, "valid"
-			if reason, ok := rec.Invalid[p.Node]; ok {
-				p.Verdict = "not valid: " + reason
-			}
-		}
-	}
+	return fmt.Sprint(n) + suffix
 }
 
-// figuresIn lists the figures below dir, PDF first of each.
+// figuresIn lists the figures below dir, one file of each.
 func figuresIn(dir string) []string {
-	var out []string
+	var files []string
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".pdf") {
-			out = append(out, path)
+		if err == nil && !d.IsDir() {
+			files = append(files, path)
 		}
 		return nil
 	})
+	return figuresOf(files)
+}
+
+// figuresOf chooses a file of each figure among files: the PDF, else the SVG,
+// else the PNG.
+func figuresOf(files []string) []string {
+	best := make(map[string]int) // path without the format -> which of Formats
+	for _, path := range files {
+		ext := filepath.Ext(path)
+		stem := strings.TrimSuffix(path, ext)
+		i := slices.Index(Formats, strings.TrimPrefix(ext, "."))
+		if j, ok := best[stem]; i >= 0 && (!ok || i < j) {
+			best[stem] = i
+		}
+	}
+	var out []string
+	for stem, i := range best {
+		out = append(out, stem+"."+Formats[i])
+	}
+	slices.Sort(out)
 	return out
 }
 
-// Figures lists the PDF figures of an applied spec, wherever they were put.
+// Figures lists the figures of an applied spec, wherever they were put, one
+// file of each.
 func Figures(a *Applied) []string {
 	var out []string
 	for _, d := range a.Plan.Decisions {
@@ -177,11 +256,15 @@ func Figures(a *Applied) []string {
 		if d.Node.Stage != "plot" || art == nil {
 			continue
 		}
-		for _, f := range art.Files {
-			if len(art.Files) == 1 || strings.HasSuffix(f.Name, ".pdf") {
-				out = append(out, filepath.Join(pipeline.PlaceIn(a.RunDir, d.Node.Place), filepath.FromSlash(f.Name)))
-			}
+		m, err := art.Manifest()
+		if err != nil {
+			continue
 		}
+		var files []string
+		for _, f := range m.Files {
+			files = append(files, filepath.Join(pipeline.PlaceIn(a.RunDir, d.Node.Place), filepath.FromSlash(f.Name)))
+		}
+		out = append(out, figuresOf(files)...)
 	}
 	return out
 }

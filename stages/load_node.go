@@ -3,6 +3,7 @@ package stages
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"maps"
@@ -40,7 +41,10 @@ type loadWork struct {
 	gpus   int                 // that rates are divided by; 0: none, or not known
 }
 
-// work measures one point.
+// work measures one point. An error leaves nothing: that of an interrupt, or
+// of a server that ended before anything was sent. Once something was, and the
+// server has ended, what was measured is the result, its record says how, and
+// its facts make it one that is not valid (see verdict.go).
 func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Runtime) error {
 	var in loadInput
 	if err := raw.Decode(&in); err != nil {
@@ -50,7 +54,7 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 	if !ok {
 		return fmt.Errorf("a load point has no deployment")
 	}
-	timeout, err := time.ParseDuration(in.Timeout)
+	timeout, rest, limit, err := in.durations()
 	if err != nil {
 		return err
 	}
@@ -63,8 +67,15 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 	if err != nil {
 		return err
 	}
-	if err := cooldown(ctx, rt, srv, in.Cooldown); err != nil {
+	e := srv.Endpoint()
+	queues := newQueues(e)
+	defer queues.close()
+	note, err := cooldown(ctx, rt, srv.lastEnd, rest, limit, queues.ask)
+	if err != nil {
 		return err
+	}
+	if note != "" {
+		notes = append(notes, note)
 	}
 	reset, err := srv.ResetCaches(ctx)
 	if err != nil {
@@ -72,29 +83,40 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 		notes = append(notes, resetNote+err.Error())
 	}
 
-	e := srv.Endpoint()
 	watch := newLive(rt, w.slo, in.Workload.Requests, schedule)
 	metrics, err := startMetrics(ctx, rt, e, in.Deployment.Connector, in.ServerMetrics)
 	if err != nil {
 		return err
 	}
+	before := queues.ask(ctx)
 	table, err := load.Run(ctx, load.Config{
 		Target: load.Target{URL: e.URL, Model: e.Model, Headers: e.Headers},
 		API:    in.Workload.API, Prompts: prompts, Arrivals: schedule, Timeout: timeout,
 		IgnoreEOS: in.Workload.IgnoreEOS, Body: taggedBody(in, rt.Attempt), IDPrefix: rt.Attempt,
 		Abort: srv.Died(), AbortErr: srv.Err,
 	}, load.NewHTTP(), watch.observe)
+	watch.tell(true)
 	srv.lastEnd, srv.points = rt.Now(), srv.points+1
-	notes = append(notes, metrics.end()...)
-	if err != nil {
+	unread := metrics.end()
+	var death *load.Aborted
+	if err != nil && (!errors.As(err, &death) || ctx.Err() != nil || table.Len() == 0) {
 		return err
 	}
 	notes = append(notes, load.Notes(table.Meta.Extra)...)
-	// The load ran to its end: whatever comes now, what was measured is kept,
-	// and the record says what was wrong.
-	healthy := srv.Check(ctx)
-	if healthy != nil {
-		notes = append(notes, fmt.Sprintf("after the load: %v", healthy))
+	// Whatever comes now, what was measured is kept, and the record says what
+	// was wrong.
+	var unwell error
+	if death != nil {
+		unwell = death.Err
+		notes = append(notes, fmt.Sprintf("the server ended when %d of %d requests had been sent: %v", table.Len(), len(schedule), death.Err))
+	} else {
+		notes = append(notes, unread...) // of a dead one it would be no news
+		if unwell, err = wellAfter(ctx, in, srv, rt, table); err != nil {
+			return err
+		}
+		if unwell != nil {
+			notes = append(notes, fmt.Sprintf("after the load: %v", unwell))
+		}
 	}
 	if err := metrics.write(filepath.Join(rt.Dir, metricsFile), table.Meta.Start); err != nil {
 		notes = append(notes, fmt.Sprintf("server metrics are not kept: %v", err))
@@ -111,13 +133,66 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 		table.Meta.Extra[notesKey] = strings.Join(notes, "\n")
 	}
 	f := table.Meta.Facts
-	f["cache_reset"], f["healthy_after"], f["order"] = boolFact(reset), boolFact(healthy == nil), float64(srv.points)
+	f["cache_reset"], f["healthy_after"], f["order"] = boolFact(reset), boolFact(unwell == nil), float64(srv.points)
+	f["restarts"] = float64(rt.Restarts)
+	if srv.slowdown > 0 {
+		f["warmup_slowdown"] = srv.slowdown
+	}
+	if before.told {
+		f["queue_before"] = before.requests
+	}
 	metrics.facts(f)
 	if err := collect.WriteSamples(filepath.Join(rt.Dir, samplesFile), table); err != nil {
 		return err
 	}
 	rt.Keep(pipeline.Record{Facts: f, Environment: srv.Environment(), Notes: notes})
 	return nil
+}
+
+// durations are those of the input: how long a request may take, how long the
+// deployment is left alone before the point, and how long at most.
+func (in *loadInput) durations() (timeout, rest, limit time.Duration, err error) {
+	var errs [3]error
+	timeout, errs[0] = time.ParseDuration(in.Timeout)
+	rest, errs[1] = time.ParseDuration(in.Cooldown)
+	limit, errs[2] = time.ParseDuration(in.CooldownLimit)
+	return timeout, rest, limit, errors.Join(errs[:]...)
+}
+
+// wellAfter says what is wrong with the deployment once a point was loaded.
+// Where requests had timed out it is asked for some more answers: the engine
+// behind a server that still answers /health may hang, or may just have had
+// too much to do, which then shows in the answers. These also bring vLLM's
+// gauges up to date, which stay as they were when requests are given up, until
+// the next step (https://github.com/vllm-project/vllm/issues/22545).
+// The error is ctx's: nothing is known then. A short question is asked to its
+// end all the same, so that an interrupt just then loses no whole point.
+func wellAfter(ctx context.Context, in loadInput, srv *serving, rt *pipeline.Runtime, table *sample.Table) (unwell, err error) {
+	if unwell := srv.Check(context.WithoutCancel(ctx)); unwell != nil || table.Meta.Facts[sample.Timeout] == 0 {
+		return unwell, nil
+	}
+	rt.Emit(pipeline.Event{Text: "asking whether the servers still answer, since requests timed out"})
+	more := warmupInput{
+		API: in.Workload.API, IgnoreEOS: in.Workload.IgnoreEOS, Body: in.Workload.Body,
+		Timeout: in.Timeout, Seed: in.Workload.Seed,
+	}
+	report, err := more.send(ctx, srv.Endpoint(), "after-"+rt.Attempt, 1, everyReplica(in.Deployment))
+	srv.lastEnd = rt.Now()
+	if err == nil && report.TimedOut > 0 {
+		srv.hung = fmt.Errorf("the servers hang: after requests had timed out, %d of %d further ones had no answer within %s either, though /health is answered", report.TimedOut, report.Sent, in.Timeout)
+	}
+	return srv.hung, err
+}
+
+// everyReplica is how many requests at a time it takes to reach every instance and
+// every replica of the model in it, of which there are at most as many as it
+// has accelerators.
+func everyReplica(d deploy.Deployment) int {
+	n := 1
+	for _, p := range d.Pools() {
+		n = max(n, p.Instances*p.GPUs())
+	}
+	return n
 }
 
 // taggedBody is the body of the workload; to instances that share KV through
@@ -152,7 +227,10 @@ const resetNote = "prefix caches were not reset: "
 // facts that this package adds to load's.
 var facts = []load.Fact{
 	{Name: "cache_reset", Doc: "1 if the prefix caches of all instances were emptied before the point, else 0"},
-	{Name: "healthy_after", Doc: "1 if every process of the deployment was alive and healthy after the load, else 0"},
+	{Name: "healthy_after", Doc: "1 if every process of the deployment was alive and healthy after the load and, where requests had timed out, answered further ones, else 0"},
+	{Name: "restarts", Doc: "how often its deployment had been started again before the point, because it was not healthy"},
+	{Name: "warmup_slowdown", Doc: "how much longer the requests of its deployment's warm-up took than those of the first start's in the same apply: the larger ratio of the lower quartiles of TTFT (+10 ms) and of time per token of the whole answer (+1 ms); 1 is the same; absent where fewer than 5 were answered"},
+	{Name: "queue_before", Doc: "requests that the servers still had, running or waiting, right before the first one was sent; absent where none tells"},
 	{Name: "order", Doc: "how many points its deployment had been loaded with, this one counted"},
 	{Name: "engine_late_mean_ms", Doc: "how late a simulated engine handed out the tokens of a step, on average, for the worst instance"},
 	{Name: "nixl_bytes", Doc: "bytes of KV that NIXL moved between instances"},
@@ -212,23 +290,3 @@ func boolFact(b bool) float64 {
 }
 
 func formatRate(qps float64) string { return strconv.FormatFloat(qps, 'f', -1, 64) }
-
-// cooldown waits until the deployment has been left alone for long enough
-// since its last point.
-func cooldown(ctx context.Context, rt *pipeline.Runtime, srv *serving, text string) error {
-	d, err := time.ParseDuration(text)
-	if err != nil || srv.lastEnd.IsZero() {
-		return err
-	}
-	wait := d - rt.Now().Sub(srv.lastEnd)
-	if wait <= 0 {
-		return nil
-	}
-	rt.Emit(pipeline.Event{Text: "cooling down"})
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(wait):
-		return nil
-	}
-}

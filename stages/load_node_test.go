@@ -10,13 +10,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"vbp/pipeline"
 	"vbp/stages/collect"
 	"vbp/stages/deploy"
 	"vbp/stages/load"
+	"vbp/stages/sample"
 )
 
 func TestJudge(t *testing.T) {
@@ -40,56 +40,16 @@ func TestJudge(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v := (standard{rules: rules}).judge(c.facts, nil); v.Reason != c.reason || v.Usable != (c.reason == "") {
+		std, err := standardOf(rules, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := std.judge(c.facts, nil); v.Reason != c.reason || v.Usable != (c.reason == "") {
 			t.Errorf("%s: %+v, want %q", name, v, c.reason)
 		}
 	}
 	if _, err := compileRules([]string{"a > 1", "b <"}); err == nil || !strings.Contains(err.Error(), `rule "b <": `) {
 		t.Errorf("a rule that is none: %v", err)
-	}
-}
-
-func TestCooldown(t *testing.T) {
-	for name, c := range map[string]struct {
-		cooldown  string
-		since     time.Duration // since the last point's end; < 0: there was none
-		cancelled bool
-		want      time.Duration
-	}{
-		"first point":      {"2s", -1, false, 0},
-		"right after":      {"2s", 0, false, 2 * time.Second},
-		"in between":       {"2s", 500 * time.Millisecond, false, 1500 * time.Millisecond},
-		"long after":       {"2s", 3 * time.Second, false, 0},
-		"none":             {"0s", 0, false, 0},
-		"an end meanwhile": {"2h", 0, true, time.Minute},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				srv := &serving{}
-				if c.since >= 0 {
-					srv.lastEnd = time.Now()
-					time.Sleep(c.since)
-				}
-				if c.cancelled {
-					time.AfterFunc(time.Minute, cancel)
-				}
-				begun := time.Now()
-				told := 0
-				rt := &pipeline.Runtime{Now: time.Now, Emit: func(pipeline.Event) { told++ }}
-				err := cooldown(ctx, rt, srv, c.cooldown)
-				if waits := c.want > 0; waits != (told > 0) {
-					t.Errorf("it waits %v and tells so %d times", c.want, told)
-				}
-				if c.cancelled != errors.Is(err, context.Canceled) || !c.cancelled && err != nil {
-					t.Errorf("error %v", err)
-				}
-				if took := time.Since(begun); took != c.want {
-					t.Errorf("waited %v, not %v", took, c.want)
-				}
-			})
-		})
 	}
 }
 
@@ -115,6 +75,21 @@ func (w *world) point(srv *server, text string) point {
 }
 
 func (p point) work(ctx context.Context) error { return p.node.Work(ctx, p.node.Input, p.rt) }
+
+// samples are what the work left.
+func (p point) samples(t *testing.T) *sample.Table {
+	t.Helper()
+	return samplesIn(t, p.rt.Dir)
+}
+
+func samplesIn(t *testing.T, dir string) *sample.Table {
+	t.Helper()
+	table, err := collect.ReadSamples(filepath.Join(dir, samplesFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
 
 // TestLoad measures one point and looks at the file that it leaves.
 func TestLoad(t *testing.T) {
@@ -294,7 +269,7 @@ func TestLoadOfAttachedSimulator(t *testing.T) {
 // To instances that share KV through LMCache every attempt's KV is its own:
 // their cache server cannot be emptied between points.
 func TestTaggedBody(t *testing.T) {
-	in := loadInput{Workload: workloadInput{Body: map[string]any{"temperature": 0}}}
+	in := loadInput{loadShared: loadShared{Workload: workloadInput{Body: map[string]any{"temperature": 0}}}}
 	in.Deployment.Engine, in.Deployment.Connector = "vllm", "lmcache"
 	tag := func(attempt string) any {
 		b := taggedBody(in, attempt)

@@ -1,6 +1,7 @@
 package stages
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -16,6 +17,13 @@ import (
 // known before anything starts and that can change what is measured. SLOs,
 // rules of validity, and the axes that other points have are not in it.
 type loadInput struct {
+	loadShared
+	loadOwn
+}
+
+// loadShared is what the points of a combination of mode and other axes have
+// in common.
+type loadShared struct {
 	Deployment    deploy.Deployment `json:"deployment"`
 	Programs      string            `json:"programs"` // identity of engine and proxy, where they can be known
 	Host          string            `json:"host"`
@@ -23,11 +31,16 @@ type loadInput struct {
 	Warmup        *warmupInput      `json:"warmup"`
 	SideBySide    bool              `json:"side_by_side"`
 	Workload      workloadInput     `json:"workload"`
-	QPS           float64           `json:"qps"`
-	Repeat        int               `json:"repeat"`
 	Timeout       string            `json:"timeout"`
 	Cooldown      string            `json:"cooldown"`
+	CooldownLimit string            `json:"cooldown_limit"`
 	ServerMetrics string            `json:"server_metrics"`
+}
+
+// loadOwn is what tells them apart.
+type loadOwn struct {
+	QPS    float64 `json:"qps"`
+	Repeat int     `json:"repeat"`
 }
 
 type workloadInput struct {
@@ -42,61 +55,99 @@ type workloadInput struct {
 	Seed       int64          `json:"seed"`
 }
 
-func (b *builder) loadInput(p specs.Point, r resolved, src *workload.Source) loadInput {
+// loadKind is what the load nodes of a combination share.
+type loadKind struct {
+	resolved
+	input    pipeline.Input // loadShared
+	work     func(context.Context, pipeline.Input, *pipeline.Runtime) error
+	judge    func(pipeline.Record) pipeline.Verdict
+	requests int
+	settings *specs.LoadStage
+	config   map[string]string
+	files    []string
+}
+
+// loadKind works out what the points like p share, once.
+func (b *builder) loadKind(p *specs.Point) (*loadKind, error) {
+	c := combination{p.Config, p.Mode}
+	if k, ok := b.kinds[c]; ok {
+		return k, nil
+	}
+	r, err := b.resolve(*p)
+	if err != nil {
+		return nil, err
+	}
 	w, s := p.Config.Workload, stagesOf(p.Config)
+	if w.API == load.Chat && w.Dataset.Kind == workload.Random {
+		return nil, errors.New("workload: prompts of the random dataset are token ids, which the chat API cannot take; use api: completions, or a dataset of text")
+	}
+	src, err := b.source(w.Dataset)
+	if err != nil {
+		return nil, err
+	}
+	k := &loadKind{
+		resolved: r, requests: w.Requests, settings: s.load, config: configOf(r.deployment),
+		work: b.quiet(loadWork{source: src, slo: b.exp.SLO, redact: b.exp.Redact, gpus: r.gpus}.work),
+	}
+	if w.Dataset.Path != "" {
+		k.files = []string{w.Dataset.Path}
+	}
+	std, err := standardOf(b.rules, k.config, r.expect)
+	if err != nil {
+		return nil, err
+	}
+	k.judge = func(r pipeline.Record) pipeline.Verdict { return std.judge(r.Facts, r.Environment) }
+	k.input, err = pipeline.NewInput(sharedInput(w, s, r, src))
+	b.kinds[c] = k
+	return k, err
+}
+
+func sharedInput(w specs.Workload, s settings, r resolved, src *workload.Source) loadShared {
 	d := r.deployment
 	d.Port = 0 // where servers listen changes nothing that is measured
 	if d.Cache != nil {
 		d.Cache = &deploy.CacheServer{Program: d.Cache.Program}
 	}
-	return loadInput{
+	return loadShared{
 		Deployment: d, Programs: r.programs, Host: r.host, Client: load.Protocol,
 		Warmup: r.warmup, SideBySide: r.sideBySide,
 		Workload: workloadInput{
 			Dataset: w.Dataset.Name, Digest: src.Digest(), API: w.API, Requests: w.Requests,
 			Arrivals: w.Arrivals, Burstiness: w.Burstiness, IgnoreEOS: w.IgnoreEOS, Body: w.Body, Seed: w.Seed,
 		},
-		QPS: p.QPS, Repeat: p.Repeat,
-		Timeout: s.load.Timeout.String(), Cooldown: s.load.Cooldown.String(), ServerMetrics: s.collect.ServerMetrics.String(),
+		Timeout: s.load.Timeout.String(), Cooldown: s.load.Cooldown.String(), CooldownLimit: s.load.CooldownLimit.String(),
+		ServerMetrics: s.collect.ServerMetrics.String(),
 	}
 }
 
-// addLoads adds a measurement for every point of the sweep.
+// addLoads adds a measurement for every point of the sweep, in the order of
+// measuring.
 func (b *builder) addLoads(s specs.Stage) error {
-	for i := range b.points {
-		p := &b.points[i]
-		r, err := b.resolve(*p)
-		if err != nil {
-			return err
+	b.made[s.Name] = make([]made, len(b.points))
+	for _, batch := range b.order {
+		stand := b.stands[stand{batch.block, batch.on}]
+		needs, uses := []string{stand}, map[string]int{"load on " + stand: 1}
+		for _, i := range batch.points {
+			p := &b.points[i]
+			k, err := b.loadKind(p)
+			if err != nil {
+				return err
+			}
+			in, err := pipeline.InputWith(k.input, loadOwn{QPS: p.QPS, Repeat: p.Repeat})
+			if err != nil {
+				return err
+			}
+			n := &pipeline.Node{
+				ID: pointID(p.Axes), Stage: "load", Group: s.Name, Kind: pipeline.Measurement, Input: in, Needs: needs,
+				Work: k.work, Judge: k.judge, Uses: uses, Files: k.files,
+				Retries: k.settings.Retries, MaxAge: b.exp.Reuse.MaxAge,
+				Expect: time.Duration(float64(k.requests)/p.QPS*float64(time.Second)) + k.settings.Cooldown,
+			}
+			if err := b.graph.Add(n); err != nil { // its work is quiet already
+				return err
+			}
+			b.made[s.Name][i] = made{id: n.ID, mode: p.Mode, at: p, kind: k, number: i}
 		}
-		w := p.Config.Workload
-		if w.API == load.Chat && w.Dataset.Kind == workload.Random {
-			return errors.New("workload: prompts of the random dataset are token ids, which the chat API cannot take; use api: completions, or a dataset of text")
-		}
-		src, err := b.source(w.Dataset)
-		if err != nil {
-			return err
-		}
-		in, err := pipeline.NewInput(b.loadInput(*p, r, src))
-		if err != nil {
-			return err
-		}
-		std, err := standardOf(b.rules, configOf(r.deployment), r.expect)
-		if err != nil {
-			return err
-		}
-		stand := b.stands[r.on]
-		n := &pipeline.Node{
-			ID: "load " + pointLabel(p.Axes), Stage: "load", Kind: pipeline.Measurement, Input: in, Needs: []string{stand},
-			Work:   loadWork{source: src, slo: b.exp.SLO, redact: b.exp.Redact, gpus: r.gpus}.work,
-			Judge:  func(r pipeline.Record) pipeline.Verdict { return std.judge(r.Facts, r.Environment) },
-			Uses:   map[string]int{"load on " + stand: 1},
-			Expect: time.Duration(float64(w.Requests)/p.QPS*float64(time.Second)) + stagesOf(p.Config).load.Cooldown,
-		}
-		if err := b.addNode(n); err != nil {
-			return err
-		}
-		b.made[s.Name] = append(b.made[s.Name], made{id: n.ID, mode: p.Mode, at: p, gpus: r.gpus, config: configOf(r.deployment), expect: r.expect})
 	}
 	return nil
 }

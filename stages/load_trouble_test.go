@@ -5,73 +5,166 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"vbp/pipeline"
-	"vbp/pipeline/history"
 	"vbp/stages/sample"
 )
 
-// TestLoadOfDyingServer holds that a point in which the server dies leaves no
-// result, its error says why, and other points are measured.
+// dieAt makes the server end when it gets its nth request, from 0, which it
+// never answers.
+func dieAt(s *server, n int) {
+	s.complete = func(_ http.ResponseWriter, r *http.Request, i int) bool {
+		if i == n {
+			s.die(errors.New("server died (exit status 3)\n  log: out of memory"))
+		}
+		if i >= n {
+			<-r.Context().Done()
+		}
+		return i >= n
+	}
+}
+
+// TestLoadOfDyingServer holds that a point in which the server ends is kept
+// and not valid, that its record says how, and that its requests are rows,
+// those in flight as failures.
 func TestLoadOfDyingServer(t *testing.T) {
 	w := newWorld(t)
-	w.prepare = func(s *server) error {
-		if s.deployment.Connector != "" {
-			return nil
+	srv := newServer(t)
+	dieAt(srv, 2)
+	// What comes after the second request comes late, if at all.
+	p := w.point(srv, changed(t, oneMode, "requests: 4", "requests: 30", "qps: [1000]", "qps: [20]", "sent == 4", "failed < 100", "server_metrics: 0s", "server_metrics: 1h"))
+	if err := p.work(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	table := p.samples(t)
+	f, sent := table.Meta.Facts, table.Len()
+	if sent < 3 || sent >= 30 || f["sent"] != float64(sent) || f["planned"] != 30 || f["healthy_after"] != 0 || f["restarts"] != 0 || f["ok"] != 2 || f["failed"] != float64(sent-2) {
+		t.Errorf("%d rows, facts %v", sent, f)
+	}
+	for i := 2; i < sent; i++ {
+		if o := table.Row(i); o.Outcome != sample.ConnectError || o.Error != "the server ended before it answered: server died (exit status 3)" {
+			t.Errorf("row %d: %s: %s", i, o.Outcome, o.Error)
 		}
-		s.complete = func(_ http.ResponseWriter, r *http.Request, n int) bool {
-			if n == 1 {
-				s.die(errors.New("server exited with status 3; last lines: out of memory"))
-				<-r.Context().Done()
-			}
-			return n >= 1
+	}
+	want := fmt.Sprintf("the server ended when %d of 30 requests had been sent: server died (exit status 3)", sent)
+	if got := table.Meta.Extra[notesKey]; !strings.HasSuffix(got, want) {
+		t.Errorf("notes %q, want %q", got, want)
+	}
+	std, err := standardOf(nil, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := std.judge(f, nil); v.Usable || v.Reason != "healthy_after == 1, it was 0" {
+		t.Errorf("verdict %+v", v)
+	}
+	// The executor's own question is answered as before.
+	mustContain(t, p.rt.Service.Check(t.Context()), "out of memory")
+}
+
+// TestRunOfDyingServer holds that such a point is in the run's analysis, and
+// that other points are measured.
+func TestRunOfDyingServer(t *testing.T) {
+	w := newWorld(t)
+	w.prepare = func(s *server) error {
+		if s.deployment.Connector == "" {
+			dieAt(s, 1)
 		}
 		return nil
 	}
 	a := w.apply(twoModes)
-	const bad, good = "load mode=simple qps=1000 repeat=0", "load mode=nixl qps=1000 repeat=0"
-	r := a.Report.Result(bad)
-	if r.State != pipeline.StateFailed || r.Artefact != nil {
-		t.Errorf("%s: %s, %v", bad, r.State, r.Artefact)
+	for id, want := range map[string]pipeline.Verdict{
+		"load mode=simple qps=1000 repeat=0": {Reason: "healthy_after == 1, it was 0"},
+		"load mode=nixl qps=1000 repeat=0":   {Usable: true},
+	} {
+		if r := a.Report.Result(id); r.State != pipeline.StateDone || r.Verdict != want {
+			t.Errorf("%s: %s, %+v, %v", id, r.State, r.Verdict, r.Err)
+		}
 	}
-	mustContain(t, r.Err, "server exited with status 3; last lines: out of memory")
-	if r := a.Report.Result(good); r.State != pipeline.StateDone {
-		t.Errorf("%s: %s, %v", good, r.State, r.Err)
+	analysis, err := ReadAnalysis(a.RunDir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got, want := a.Tally(), (Tally{Usable: 1, Lost: 1}); got != want {
-		t.Errorf("tally %+v, want %+v", got, want)
-	}
-	if got := stateOf(a.RunDir); got != RunPartial {
-		t.Errorf("the run is %s", got)
-	}
-	records, _, err := history.Read(filepath.Join(a.RunDir, history.FileName))
-	if err != nil || !slices.ContainsFunc(records, func(r history.Record) bool {
-		return r.Kind == history.NodeFailed && r.Node == bad && strings.Contains(r.Error, "out of memory")
+	if !slices.ContainsFunc(analysis.Warnings, func(s string) bool {
+		return strings.HasPrefix(s, "mode=simple qps=1000 repeat=0: the server ended when ") && strings.HasSuffix(s, ": server died (exit status 3)")
 	}) {
-		t.Errorf("the journal does not tell of it: %+v, %v", records, err)
+		t.Errorf("the analysis warns %q", analysis.Warnings)
+	}
+	if r := analysis.Series[0].Rates[0]; r.Valid {
+		t.Errorf("in the analysis it is %+v", r)
 	}
 	for _, s := range w.started() {
 		if s.stops == 0 {
 			t.Errorf("%+v was not stopped", s.deployment)
 		}
 	}
-	// Nothing of it is in the store: it is planned again, as if never done.
-	p, err := PlanOf(t.Context(), w.parse(twoModes), w.site, false)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// TestLoadOfDeadServer holds that a server that had ended before the first
+// request leaves an error and no result.
+func TestLoadOfDeadServer(t *testing.T) {
+	w := newWorld(t)
+	srv := newServer(t)
+	srv.die(errors.New("server died (exit status 3)"))
+	p := w.point(srv, oneMode)
+	mustContain(t, p.work(t.Context()), "0 of 4", "server died (exit status 3)")
+	if got := filesBelow(t, p.rt.Dir); len(got) > 0 {
+		t.Errorf("it leaves %q all the same", got)
 	}
-	for _, d := range p.Decisions {
-		if d.Node.ID == bad && (d.Action != pipeline.Run || d.Why != "not done yet") {
-			t.Errorf("%s: %s, %s", bad, d.Action, d.Why)
-		}
-	}
-	if entries, err := os.ReadDir(filepath.Join(w.site.Results, storeDir, "tmp")); err != nil || len(entries) > 0 {
-		t.Errorf("drafts are left: %v, %v", entries, err)
+}
+
+// TestLoadOfHangingServer holds how a server that hangs is told from one that
+// had too much to do: it does not answer afterwards either.
+func TestLoadOfHangingServer(t *testing.T) {
+	const hangs = "after the load: the servers hang: after requests had timed out, 1 of 1 further ones had no answer within 100ms either, though /health is answered"
+	for _, c := range []struct {
+		name    string
+		answers func(n int) bool // the nth request
+		reason  string
+		notes   string
+		asked   int
+	}{
+		{"from the third on", func(n int) bool { return n < 2 }, "healthy_after == 1, it was 0", hangs, 5},
+		{"from the first on", func(int) bool { return false }, "healthy_after == 1, it was 0", hangs, 5},
+		{"for two requests", func(n int) bool { return n < 2 || n >= 4 }, "", "", 5},
+		{"for all but the last", func(n int) bool { return n >= 4 }, "every request failed", "", 5},
+		{"never", func(int) bool { return true }, "", "", 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			srv := newServer(t)
+			srv.complete = func(_ http.ResponseWriter, r *http.Request, n int) bool {
+				if !c.answers(n) {
+					<-r.Context().Done()
+				}
+				return !c.answers(n)
+			}
+			p := w.point(srv, oneMode)
+			p.node.Input = changedInput(t, p.node.Input, "timeout", "100ms")
+			if err := p.work(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			table := p.samples(t)
+			std, err := standardOf(nil, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if v := std.judge(table.Meta.Facts, nil); v.Reason != c.reason || v.Usable != (c.reason == "") {
+				t.Errorf("verdict %+v, want %q", v, c.reason)
+			}
+			if got := table.Meta.Extra[notesKey]; got != c.notes {
+				t.Errorf("notes %q, want %q", got, c.notes)
+			}
+			if got := len(srv.bodies); got != c.asked {
+				t.Errorf("it was asked %d times, want %d", got, c.asked)
+			}
+			// The executor, which asks before every point, starts it again.
+			if err := p.rt.Service.Check(t.Context()); (err != nil) != (c.notes != "") {
+				t.Errorf("it is well: %v", err)
+			}
+		})
 	}
 }
 
@@ -93,7 +186,24 @@ func TestLoadErrors(t *testing.T) {
 	if err := q.work(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
-	for _, dir := range []string{p.rt.Dir, q.rt.Dir} {
+
+	// An interrupt keeps nothing, also if the server ends with it.
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	both := newServer(t)
+	both.complete = func(_ http.ResponseWriter, r *http.Request, n int) bool {
+		if n == 0 {
+			cancel()
+			both.die(errors.New("server died"))
+		}
+		<-r.Context().Done()
+		return true
+	}
+	b := w.point(both, oneMode)
+	if err := b.work(ctx); err == nil {
+		t.Error("no error")
+	}
+	for _, dir := range []string{p.rt.Dir, q.rt.Dir, b.rt.Dir} {
 		if got := filesBelow(t, dir); slices.Contains(got, samplesFile) {
 			t.Errorf("it leaves %q all the same", got)
 		}
@@ -114,7 +224,7 @@ func TestLoadOfSickServer(t *testing.T) {
 		}
 		return nil
 	}
-	a := w.apply(oneMode, "sweep.qps=[1000, 2000]")
+	a := w.apply(oneMode, "sweep.qps=[1000, 2000]", "sweep.order=as_written", "stages.load.retries=0")
 	for qps, want := range map[int]struct {
 		order, healthy float64
 		notes          []string
@@ -147,7 +257,7 @@ func TestLoadOfFailures(t *testing.T) {
 			}
 			return nil
 		}
-		a := w.apply(oneMode)
+		a := w.apply(oneMode, "stages.load.retries=0")
 		rec := recordOf(t, a, "load mode=simple qps=1000 repeat=0")
 		if f := rec.Facts; f["failed"] != float64(fails) || f["sent"] != 4 || f[sample.HTTPError] != float64(fails) {
 			t.Errorf("%d fail: facts %v", fails, f)

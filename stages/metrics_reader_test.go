@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"vbp/stages/deploy"
@@ -17,13 +18,14 @@ import (
 func TestLoadMetrics(t *testing.T) {
 	w := newWorld(t)
 	srv, slow, mute := newServer(t), newServer(t), newServer(t)
-	// Totals at the first reading and at every later one: what was before the
+	// Totals until the first request came and afterwards: what was before the
 	// point does not count. 3 steps late by 6 ms in all; 4 late by 20 ms.
+	var loaded atomic.Bool
 	totals := func(before, after [2]float64) func(int) string {
-		return func(n int) string {
-			v := after
-			if n == 0 {
-				v = before
+		return func(int) string {
+			v := before
+			if loaded.Load() {
+				v = after
 			}
 			return fmt.Sprintf("# TYPE vbp:step_lateness_seconds histogram\nvbp:step_lateness_seconds_bucket{le=\"+Inf\"} %v\n"+
 				"vbp:step_lateness_seconds_sum %v\nvbp:step_lateness_seconds_count %v\n", v[1], v[0], v[1])
@@ -42,15 +44,11 @@ func TestLoadMetrics(t *testing.T) {
 			Name: fmt.Sprint("more-", i), Role: deploy.Decode, URL: s.endpoint.URL,
 		})
 	}
-	// The load goes on until everybody was read a second time: then the first
-	// reading is over.
-	all := append(more, srv)
 	srv.complete = func(http.ResponseWriter, *http.Request, int) bool {
-		for _, s := range all {
-			<-s.again
-		}
+		loaded.Store(true)
 		return false
 	}
+	all := append(more, srv)
 	w.site.Local = fixed{srv}
 	spec := changed(t, oneMode, "server_metrics: 0s", "server_metrics: 5ms")
 	a := w.apply(spec)
@@ -74,8 +72,13 @@ func TestLoadMetrics(t *testing.T) {
 // What NIXL moved is counted where it is fetched, on every instance: one that
 // fetched nothing, or could not be read, cannot hide behind the others.
 func TestHandoverIsProvenOfEveryInstance(t *testing.T) {
+	var loaded atomic.Bool // since the first request of a point
 	nixl := func(bytes, expired int) func(int) string {
-		return func(n int) string {
+		return func(int) string {
+			n := 0
+			if loaded.Load() {
+				n = 1
+			}
 			return fmt.Sprintf("# TYPE vllm:nixl_bytes_transferred summary\nvllm:nixl_bytes_transferred_sum %d\nvllm:nixl_bytes_transferred_count %d\n"+
 				"# TYPE vllm:nixl_num_failed_transfers_total counter\nvllm:nixl_num_failed_transfers_total 0\n"+
 				"# TYPE vllm:nixl_num_kv_expired_reqs_total counter\nvllm:nixl_num_kv_expired_reqs_total %d\n", n*bytes, n, n*expired)
@@ -97,6 +100,11 @@ func TestHandoverIsProvenOfEveryInstance(t *testing.T) {
 			w := newWorld(t)
 			front := newServer(t)
 			front.deployment.Connector = "nixl"
+			loaded.Store(false)
+			front.complete = func(http.ResponseWriter, *http.Request, int) bool {
+				loaded.Store(true)
+				return false
+			}
 			for i, m := range []func(int) string{c.prefill, c.first, c.other} {
 				s := newServer(t)
 				s.metrics = m
@@ -108,7 +116,7 @@ func TestHandoverIsProvenOfEveryInstance(t *testing.T) {
 			}
 			front.endpoint.Instances = front.endpoint.Instances[1:] // its own place is the proxy's
 			w.site.Local = fixed{front}
-			a := w.apply(changed(t, oneMode, "{engine: simulated}", "{engine: simulated, disaggregated: {connector: nixl, decode: {instances: 2}}}"))
+			a := w.apply(changed(t, oneMode, "{engine: simulated}", "{engine: simulated, disaggregated: {connector: nixl, decode: {instances: 2}}}"), "stages.load.retries=0")
 			for _, r := range a.Report.Results {
 				if r.Node.Stage == "load" && (r.Verdict.Usable != (c.reason == "") || !strings.Contains(r.Verdict.Reason, c.reason)) {
 					t.Errorf("usable %v: %q; want %q", r.Verdict.Usable, r.Verdict.Reason, c.reason)

@@ -193,7 +193,7 @@ func (b *builder) series(f specs.Figure) ([]series, error) {
 	}
 	var out []series
 	seen := make(map[string]bool)
-	for _, p := range b.points {
+	for _, p := range b.firsts {
 		axes := sampleAxes(p.Axes)
 		ok, err := where(labelsOf(seriesAxes(axes, nil)))
 		if err != nil {
@@ -235,7 +235,7 @@ func matcher(where string) (func(labels map[string]string) (bool, error), error)
 // if the figure tells series apart by fewer axes, one like it of the points
 // that its where lets through, which pools those of the other axes.
 func (b *builder) analysisFor(f *specs.Figure, plot specs.Stage, analysis string) (string, error) {
-	fewer := slices.ContainsFunc(b.points, func(p specs.Point) bool {
+	fewer := slices.ContainsFunc(b.firsts, func(p *specs.Point) bool {
 		axes := sampleAxes(p.Axes)
 		return len(seriesAxes(axes, f.Series)) < len(seriesAxes(axes, nil))
 	})
@@ -302,7 +302,7 @@ func (b *builder) addPlots(s specs.Stage, analysis string) error {
 			}
 			id := s.Name + " " + f.File + d.label
 			n := &pipeline.Node{
-				ID: id, Stage: "plot", Kind: pipeline.Pure, Input: in,
+				ID: id, Stage: "plot", Group: s.Name, Kind: pipeline.Pure, Input: in,
 				Needs: []string{analysis}, Work: plotWork, Place: d.place,
 			}
 			if err := b.addNode(n); err != nil {

@@ -2,7 +2,6 @@ package stages
 
 import (
 	"context"
-	"strings"
 
 	"vbp/pipeline"
 	"vbp/specs"
@@ -16,6 +15,7 @@ type Start struct {
 	Endpoint  string           // a server that already runs; nothing is started
 	Processes []deploy.Process // in the order in which they start
 	Trouble   string           // what speaks against Endpoint now; "" if it answers
+	Again     bool             // the same as of an earlier block
 }
 
 // Starts lists the deployments that p brings up, with every process as it
@@ -25,6 +25,7 @@ type Start struct {
 func Starts(ctx context.Context, p *pipeline.Plan, exp *specs.Experiment, site *Site) ([]Start, error) {
 	var starts []Start
 	ids := p.Graph.Units[gpuResource]
+	before := make(map[string]bool)
 	next := 0 // of ids, among deployments that are up at the same time
 	for _, d := range p.Decisions {
 		n := d.Node
@@ -35,7 +36,9 @@ func Starts(ctx context.Context, p *pipeline.Plan, exp *specs.Experiment, site *
 		if err := n.Input.Decode(&in); err != nil {
 			return nil, err
 		}
-		s := Start{Node: n.ID, Endpoint: in.Deployment.Endpoint}
+		name := deploymentName(n.ID)
+		s := Start{Node: n.ID, Endpoint: in.Deployment.Endpoint, Again: before[name]}
+		before[name] = true
 		if s.Endpoint != "" {
 			if _, err := askEndpoint(ctx, in.Deployment, exp.Reveal); err != nil {
 				s.Trouble = exp.Redact(firstLine(err.Error()))
@@ -45,9 +48,8 @@ func Starts(ctx context.Context, p *pipeline.Plan, exp *specs.Experiment, site *
 			if n.Uses[hostResource] == hostUnits || next+need > len(ids) {
 				next = 0 // it waits until the others have given theirs back
 			}
-			label := strings.TrimPrefix(n.ID, deployPrefix)
 			var err error
-			s.Processes, err = local.Preview(in.Deployment, site.Self, ids[next:next+need], portSeed(site, fileName(label)))
+			s.Processes, err = local.Preview(in.Deployment, site.Self, ids[next:next+need], portSeed(site, fileName(name)))
 			next += need
 			if err != nil {
 				return nil, err

@@ -30,25 +30,32 @@ func hide(err error, redact func(string) string) error {
 
 // addNode adds a node whose errors and events tell no secret.
 func (b *builder) addNode(n *pipeline.Node) error {
-	redact := b.exp.Redact
-	quiet := func(rt *pipeline.Runtime) *pipeline.Runtime {
-		emit := rt.Emit
-		rt.Emit = func(e pipeline.Event) {
-			e.Text = redact(e.Text)
-			emit(e)
-		}
-		return rt
-	}
-	if work := n.Work; work != nil {
-		n.Work = func(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime) error {
-			return hide(work(ctx, in, quiet(rt)), redact)
-		}
+	if n.Work != nil {
+		n.Work = b.quiet(n.Work)
 	}
 	if start := n.Start; start != nil {
 		n.Start = func(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime) (pipeline.Handle, error) {
-			h, err := start(ctx, in, quiet(rt))
-			return h, hide(err, redact)
+			h, err := start(ctx, in, b.quietRuntime(rt))
+			return h, hide(err, b.exp.Redact)
 		}
 	}
 	return b.graph.Add(n)
+}
+
+type work = func(context.Context, pipeline.Input, *pipeline.Runtime) error
+
+// quiet is work whose errors and events tell no secret.
+func (b *builder) quiet(w work) work {
+	return func(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime) error {
+		return hide(w(ctx, in, b.quietRuntime(rt)), b.exp.Redact)
+	}
+}
+
+func (b *builder) quietRuntime(rt *pipeline.Runtime) *pipeline.Runtime {
+	emit := rt.Emit
+	rt.Emit = func(e pipeline.Event) {
+		e.Text = b.exp.Redact(e.Text)
+		emit(e)
+	}
+	return rt
 }

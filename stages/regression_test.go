@@ -15,7 +15,7 @@ func TestTwinModes(t *testing.T) {
 	w := newWorld(t)
 	spec := changed(t, oneMode, "modes: {simple: {engine: simulated}}", "modes: {a: {engine: simulated}, b: {engine: simulated}}")
 	first := w.apply(spec)
-	p, err := PlanOf(t.Context(), w.parse(spec), w.site, false)
+	p, err := PlanOf(t.Context(), w.parse(spec), w.site, PlanChoices{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,11 +93,11 @@ func TestScoringNeedsNoSecret(t *testing.T) {
 // instead of showing the other's.
 func TestTwinsKeepApart(t *testing.T) {
 	w := newWorld(t)
-	spec := changed(t, oneMode, "modes: {simple: {engine: simulated}}", "modes: {a: {engine: simulated}, b: {engine: simulated}}")
+	spec := changed(t, oneMode, "modes: {simple: {engine: simulated}}", "modes: {a: {engine: simulated}, b: {engine: simulated}}", "sweep: {", "sweep: {order: as_written, ")
 	w.apply(spec)
 	decisions := func(spec string) map[string]pipeline.Decision {
 		t.Helper()
-		p, err := PlanOf(t.Context(), w.parse(spec), w.site, false)
+		p, err := PlanOf(t.Context(), w.parse(spec), w.site, PlanChoices{})
 		if err != nil {
 			t.Fatal(err)
 		}

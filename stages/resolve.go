@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"vbp/specs"
 	"vbp/stages/deploy"
@@ -78,29 +79,50 @@ func (b *builder) newResolved(p specs.Point) (resolved, error) {
 		SideBySide bool
 	}{r.deploy, r.warmup, r.sideBySide})
 	r.on = standing(data)
+	if r.warmup != nil { // those that share a deployment compare its warm-ups
+		if shared := b.warmups[r.on]; shared != nil {
+			r.warmup = shared
+		}
+		b.warmups[r.on] = r.warmup
+	}
 	return r, err
 }
 
-// addDeployments adds one service for all points that can share it, and its
-// warm-up.
+// stand is a batch of points, by what they have in common.
+type stand struct {
+	block int
+	on    standing
+}
+
+// addDeployments adds one service for every batch of points, and its warm-up.
 func (b *builder) addDeployments(s specs.Stage) error {
-	for _, p := range b.points {
-		r, err := b.resolve(p)
+	labels, err := b.deploymentLabels()
+	if err != nil {
+		return err
+	}
+	if b.order, err = b.batches(); err != nil {
+		return err
+	}
+	for _, batch := range b.order {
+		p := &b.points[batch.points[0]]
+		r, err := b.resolve(*p)
 		if err != nil {
 			return err
 		}
-		if _, ok := b.stands[r.on]; ok {
-			continue
+		label := labels[r.on]
+		id := label
+		if batch.block > 0 {
+			id += blockSuffix + strconv.Itoa(batch.block)
 		}
-		label := b.deploymentLabel(p)
-		id, err := b.addDeploy(label, r, p.Config)
+		service, err := b.addDeploy(s, label, id, r, p.Config)
 		if err != nil {
 			return err
 		}
-		b.made[s.Name] = append(b.made[s.Name], made{id: id, mode: p.Mode})
-		b.stands[r.on] = id
+		b.made[s.Name] = append(b.made[s.Name], made{id: service, mode: p.Mode})
+		on := stand{batch.block, batch.on}
+		b.stands[on] = service
 		if r.warmup != nil {
-			if b.stands[r.on], err = b.addWarmup(label, id, p.Mode, *r.warmup); err != nil {
+			if b.stands[on], err = b.addWarmup(id, service, p.Mode, *r.warmup); err != nil {
 				return err
 			}
 		}
@@ -108,13 +130,16 @@ func (b *builder) addDeployments(s specs.Stage) error {
 	return nil
 }
 
+// blockSuffix ends the names of deployments of one block, before its number.
+const blockSuffix = " repeat="
+
 // findAccelerators looks for GPUs if a point can need any.
 func (b *builder) findAccelerators() (err error) {
-	for _, p := range b.points {
+	for _, p := range b.firsts {
 		for i := range p.Config.Modes {
 			if m := &p.Config.Modes[i]; m.Name == p.Mode && m.GPUs() > 0 && !p.Config.GPUs.None && !b.site.Elsewhere {
 				if b.gpus, err = findAccelerators(b.exp.GPUs); err == nil {
-					b.graph.Units = map[string][]string{gpuResource: b.gpus.ids}
+					b.graph.Units = b.gpus.units()
 				}
 				return err
 			}
@@ -148,13 +173,24 @@ func stagesOf(e *specs.Experiment) settings {
 	return out
 }
 
-// deploymentLabel names a deployment after its mode, and after the other axes
-// too if those give the mode several deployments.
-func (b *builder) deploymentLabel(p specs.Point) string {
-	for _, e := range b.made["deploy"] {
-		if e.mode == p.Mode {
-			return axesLabel(seriesAxes(sampleAxes(p.Axes), nil))
+// deploymentLabels names deployments after their mode, and after the other
+// axes too if those give the mode several.
+func (b *builder) deploymentLabels() (map[standing]string, error) {
+	labels := make(map[standing]string)
+	named := make(map[string]bool)
+	for _, p := range b.firsts {
+		r, err := b.resolve(*p)
+		if err != nil {
+			return nil, err
 		}
+		if _, ok := labels[r.on]; ok {
+			continue
+		}
+		label := "mode=" + p.Mode
+		if named[p.Mode] {
+			label = axesLabel(seriesAxes(sampleAxes(p.Axes), nil))
+		}
+		named[p.Mode], labels[r.on] = true, label
 	}
-	return "mode=" + p.Mode
+	return labels, nil
 }

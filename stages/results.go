@@ -137,7 +137,7 @@ func (r *Results) openForeign() error {
 	var exact []analyze.Point
 	for _, l := range res.Points {
 		m := &l.Table.Meta
-		p := analyze.Point{Table: l.Table, Valid: l.Valid, Reason: l.Reason}
+		p := pointOf(l.Table, l.Valid, l.Reason)
 		r.Points, r.Files = append(r.Points, p), append(r.Files, l.File)
 		if r.Run == nil {
 			r.Run = l.Run

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -26,14 +27,40 @@ const specFile = "spec.yaml"
 // storeDir holds the artefacts of every run below a results folder.
 const storeDir = ".store"
 
-// ApplyOptions are what an apply tells whoever watches.
+// ApplyOptions are how an apply goes about it, and what it tells whoever
+// watches.
 type ApplyOptions struct {
-	CheckEnvironment bool   // deploy even if all is reused, to compare what is then observed
-	Command          string // the command line, for the journal
-	Emit             func(pipeline.Event)
-	OnPlan           func(p *pipeline.Plan, runDir string) // before anything is done; runDir is "" if nothing is to do
-	Notice           func(string)
+	PlanChoices
+	Wait      bool          // for another apply of the same name; else it is an error
+	Budget    time.Duration // no point is begun when it is spent; 0: no limit
+	KeepGoing KeepGoing
+	Command   string // the command line, for the journal
+	Emit      func(pipeline.Event)
+	OnPlan    func(p *pipeline.Plan, runDir string) // before anything is done; runDir is "" if nothing is to do
+	Notice    func(string)
 }
+
+// PlanChoices are what a user wants to be different from what the store says.
+type PlanChoices struct {
+	CheckEnvironment bool     // deploy even if all is reused, to compare what is then observed
+	Only             []string // stages that may run; none: all
+	Rerun            []string // stages, or points by their axes, that run though they have a result
+}
+
+// KeepGoing is what a failure stops.
+type KeepGoing int
+
+// Values of KeepGoing.
+const (
+	// KeepGoingAuto goes on with other points and deployments, but does not
+	// try again in a later block to start what could not be started.
+	KeepGoingAuto KeepGoing = iota
+	// KeepGoingAlways tries that too.
+	KeepGoingAlways
+	// KeepGoingNever begins no point and no deployment after the first
+	// failure.
+	KeepGoingNever
+)
 
 // Applied is what an apply did.
 type Applied struct {
@@ -45,13 +72,14 @@ type Applied struct {
 
 // Tally is what came out of an apply.
 type Tally struct {
-	Usable    int // points with at least one answered request
+	Usable    int // points that were loaded to their end, with at least one answered request
 	Lost      int // points without
+	Left      int // points that the budget left no time for
 	Invalid   int // of Usable: points that broke a rule of valid
 	LostSteps int // other nodes that failed by themselves
 }
 
-// Tally counts what came out.
+// Tally counts what came out. What was left out by wish does not count.
 func (a *Applied) Tally() Tally {
 	var t Tally
 	if a.Report == nil {
@@ -60,10 +88,13 @@ func (a *Applied) Tally() Tally {
 	}
 	for _, r := range a.Report.Results {
 		switch {
+		case r.State == pipeline.StateLeft:
+		case r.Node.Kind == pipeline.Measurement && r.State == pipeline.StateReused && r.Verdict.Usable:
+			t.Usable++ // nothing of what follows
 		case r.Node.Kind == pipeline.Measurement && r.Artefact != nil:
 			rec, err := pipeline.RecordOf(r.Artefact)
 			switch {
-			case err != nil || rec.Facts["failed"] >= rec.Facts["sent"]:
+			case err != nil || lost(rec.Facts):
 				t.Lost++
 			case !r.Verdict.Usable:
 				t.Invalid++
@@ -71,6 +102,8 @@ func (a *Applied) Tally() Tally {
 			default:
 				t.Usable++
 			}
+		case r.Node.Kind == pipeline.Measurement && r.OutOfBudget():
+			t.Left++
 		case r.Node.Kind == pipeline.Measurement:
 			t.Lost++
 		case r.State == pipeline.StateFailed:
@@ -78,6 +111,13 @@ func (a *Applied) Tally() Tally {
 		}
 	}
 	return t
+}
+
+// lost reports whether a point with these facts is no result at all: nothing
+// was answered, or its server ended before all was asked.
+func lost(facts map[string]float64) bool {
+	alive, told := facts["healthy_after"]
+	return facts["failed"] >= facts["sent"] || facts["sent"] < facts["planned"] || told && alive == 0
 }
 
 func (a *Applied) planned() int {
@@ -97,7 +137,11 @@ type Locked struct {
 }
 
 func (l *Locked) Error() string {
-	return fmt.Sprintf("%s is being applied by %s; wait for it to end, or stop it", l.Name, l.Holder)
+	doing := "applied"
+	if strings.HasPrefix(l.Holder.What, "prune") {
+		doing = "pruned"
+	}
+	return fmt.Sprintf("%s is being %s by %s; --wait waits for it to end", l.Name, doing, l.Holder)
 }
 
 // BadPlan is the error of a spec that asks for what cannot be done.
@@ -109,31 +153,57 @@ func (b *BadPlan) Error() string { return b.Err.Error() }
 func (b *BadPlan) Unwrap() error { return b.Err }
 
 // PlanOf says what Apply would do, without doing or writing anything.
-func PlanOf(ctx context.Context, exp *specs.Experiment, site *Site, checkEnvironment bool) (*pipeline.Plan, error) {
+func PlanOf(ctx context.Context, exp *specs.Experiment, site *Site, o PlanChoices) (*pipeline.Plan, error) {
 	g, err := Build(exp, site)
 	if err != nil {
 		return nil, err
 	}
-	return plan(ctx, g, cache.At(filepath.Join(site.Results, storeDir)), exp, site, checkEnvironment)
+	return plan(ctx, g, cache.At(filepath.Join(site.Results, storeDir)), exp, site, o, false)
 }
 
 // plan decides what is to be done; servers that run already are asked what
 // they are.
-func plan(ctx context.Context, g *pipeline.Graph, store *cache.Store, exp *specs.Experiment, site *Site, checkEnvironment bool) (*pipeline.Plan, error) {
+//
+// The collector works harder when the plan of a very large sweep comes near to
+// what a small machine has to spare; others do not notice.
+func plan(ctx context.Context, g *pipeline.Graph, store *cache.Store, exp *specs.Experiment, site *Site, o PlanChoices, hold bool) (*pipeline.Plan, error) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(planMemory))
+	only, err := chooseNodes(g, onlyFlag, o.Only)
+	if err != nil {
+		return nil, &BadPlan{err}
+	}
+	rerun, err := chooseNodes(g, rerunFlag, o.Rerun)
+	if err != nil {
+		return nil, &BadPlan{err}
+	}
+	if err := bothChosen(g, o); err != nil {
+		return nil, &BadPlan{err}
+	}
 	known, err := knownEnvironments(ctx, g, exp.Reveal)
 	if err != nil {
 		return nil, err
 	}
-	return pipeline.Make(g, store, pipeline.PlanOptions{
-		Now: site.Now(), Environment: known, CheckEnvironment: checkEnvironment,
+	p, err := pipeline.Make(g, store, pipeline.PlanOptions{
+		Now: site.Now(), Environment: known, CheckEnvironment: o.CheckEnvironment, Only: only, Rerun: rerun, Hold: hold,
 	})
+	if err != nil {
+		return nil, err
+	}
+	if err := chosenCanRun(p, only); err != nil {
+		return nil, &BadPlan{err}
+	}
+	return p, nil
 }
+
+// planMemory is enough for the plan of 100,000 points.
+const planMemory = 256 << 20
 
 // Apply plans the experiment and does what the plan says, in a run folder of
 // its own. If everything is there already, it makes none and returns the
 // earlier run's. Errors about nodes are in the report; an error here is one
 // of the whole.
 func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOptions) (a *Applied, err error) {
+	begun := site.Now()
 	g, err := Build(exp, site)
 	if err != nil {
 		return nil, &BadPlan{err} // before anything is written
@@ -143,12 +213,9 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	lock, holder, err := cache.TryLock(filepath.Join(store.Root(), "locks", fileName(exp.Name)+".lock"), "apply "+exp.Name)
+	lock, err := lockExperiment(ctx, exp.Name, store, o)
 	if err != nil {
 		return nil, err
-	}
-	if lock == nil {
-		return nil, &Locked{exp.Name, holder}
 	}
 	defer func() { err = errors.Join(err, lock.Release()) }()
 	killed, err := local.Reap(site.stateDir())
@@ -159,20 +226,9 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 		o.Notice("ended a server that an earlier apply left: " + k)
 	}
 
-	p, err := plan(ctx, g, store, exp, site, o.CheckEnvironment)
+	p, err := plan(ctx, g, store, exp, site, o.PlanChoices, true)
 	if err != nil {
 		return nil, err
-	}
-	if measures(p) {
-		host, lockErr := lockHost(ctx, "apply "+exp.Name, o.Notice)
-		if lockErr != nil {
-			return nil, lockErr
-		}
-		defer func() { err = errors.Join(err, host.Release()) }()
-		// What was waited for may have measured the same.
-		if p, err = plan(ctx, g, store, exp, site, o.CheckEnvironment); err != nil {
-			return nil, err
-		}
 	}
 	if needsSecrets(p) {
 		if err := exp.CheckSecrets(); err != nil {
@@ -196,11 +252,26 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 		return a, err
 	}
 	o.OnPlan(p, a.RunDir)
-	err = execute(ctx, a, store, site, o)
+	err = execute(ctx, a, store, site, o, begun)
 	return a, err
 }
 
-func execute(ctx context.Context, a *Applied, store *cache.Store, site *Site, o ApplyOptions) (err error) {
+// lockExperiment lets one process apply an experiment at a time.
+func lockExperiment(ctx context.Context, name string, store *cache.Store, o ApplyOptions) (*cache.Lock, error) {
+	path := filepath.Join(store.Root(), "locks", fileName(name)+".lock")
+	if o.Wait {
+		return cache.WaitLock(ctx, path, "apply "+name, func(h cache.Holder) {
+			o.Notice(fmt.Sprintf("waiting: %s is being applied by %s", name, h))
+		})
+	}
+	lock, holder, err := cache.TryLock(path, "apply "+name)
+	if err == nil && lock == nil {
+		err = &Locked{name, holder}
+	}
+	return lock, err
+}
+
+func execute(ctx context.Context, a *Applied, store *cache.Store, site *Site, o ApplyOptions, begun time.Time) (err error) {
 	journal, err := history.Create(filepath.Join(a.RunDir, history.FileName))
 	if err != nil {
 		return err
@@ -209,9 +280,15 @@ func execute(ctx context.Context, a *Applied, store *cache.Store, site *Site, o 
 	if err := journal.Append(history.Record{At: site.Now(), Kind: history.RunBegun, Text: o.Command}); err != nil {
 		return err
 	}
-	a.Report, err = pipeline.Execute(ctx, a.Plan, pipeline.ExecuteOptions{
+	x := pipeline.ExecuteOptions{
 		Store: store, Journal: journal, RunDir: a.RunDir, Workers: runtime.GOMAXPROCS(0), Now: site.Now, Emit: o.Emit,
-	})
+		FailFast: o.KeepGoing == KeepGoingNever, RetryStarts: o.KeepGoing == KeepGoingAlways,
+	}
+	x.Lease = newLeases("", a.Plan.Graph, "apply "+a.Plan.Graph.Scope).lease
+	if o.Budget > 0 {
+		x.Deadline = begun.Add(o.Budget)
+	}
+	a.Report, err = pipeline.Execute(ctx, a.Plan, x)
 	if err != nil {
 		return err
 	}
@@ -234,9 +311,9 @@ func (a *Applied) state() string {
 	switch {
 	case a.Report != nil && a.Report.Interrupted:
 		return RunInterrupted
-	case t.Usable == 0:
+	case t.Usable == 0 && t.Lost+t.Left > 0:
 		return RunEmpty
-	case t.Lost+t.LostSteps > 0:
+	case t.Lost+t.LostSteps+t.Left > 0:
 		return RunPartial
 	}
 	return RunComplete
@@ -298,7 +375,11 @@ func holds(dir string, plan *pipeline.Plan) bool {
 		if d.Artefact == nil || d.Node.Place == "" {
 			continue
 		}
-		for _, f := range d.Artefact.Files {
+		m, err := d.Artefact.Manifest()
+		if err != nil {
+			return false
+		}
+		for _, f := range m.Files {
 			info, err := os.Stat(filepath.Join(pipeline.PlaceIn(dir, d.Node.Place), filepath.FromSlash(f.Name)))
 			if err != nil || info.Size() != f.Size {
 				return false
@@ -311,9 +392,11 @@ func holds(dir string, plan *pipeline.Plan) bool {
 // runDirs lists the folders below base that have a journal, oldest first.
 func runDirs(base string) []string {
 	journals, _ := filepath.Glob(filepath.Join(escapeGlob(base), "*", history.FileName))
-	dirs := make([]string, len(journals))
-	for i, j := range journals {
-		dirs[i] = filepath.Dir(j)
+	var dirs []string
+	for _, j := range journals {
+		if dir := filepath.Dir(j); !strings.HasPrefix(filepath.Base(dir), ".") { // half-made, or half gone
+			dirs = append(dirs, dir)
+		}
 	}
 	slices.Sort(dirs)
 	return dirs

@@ -114,7 +114,7 @@ func TestFindRun(t *testing.T) {
 	w := newWorld(t)
 	a := w.apply(oneMode)
 	base := filepath.Dir(a.RunDir)
-	plan, err := PlanOf(t.Context(), w.parse(oneMode), w.site, false)
+	plan, err := PlanOf(t.Context(), w.parse(oneMode), w.site, PlanChoices{})
 	if err != nil {
 		t.Fatal(err)
 	}

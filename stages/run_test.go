@@ -120,7 +120,7 @@ func TestApplyChecksEnvironment(t *testing.T) {
 		state   pipeline.State
 	}{{"fake/1", pipeline.StateReused}, {"fake/2", pipeline.StateDone}} {
 		version = c.version
-		a, err := w.applyWith(t.Context(), ApplyOptions{CheckEnvironment: true}, oneMode)
+		a, err := w.applyWith(t.Context(), ApplyOptions{PlanChoices: PlanChoices{CheckEnvironment: true}}, oneMode)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +221,7 @@ func TestApplySecrets(t *testing.T) {
 	if !errors.As(err, &bad) || len(w.started()) > 0 || len(runDirs(filepath.Join(w.site.Results, "small"))) > 0 {
 		t.Errorf("the error is a %T, %d servers were started", err, len(w.started()))
 	}
-	if _, err := PlanOf(t.Context(), w.parse(spec), w.site, false); err != nil {
+	if _, err := PlanOf(t.Context(), w.parse(spec), w.site, PlanChoices{}); err != nil {
 		t.Errorf("a plan needs the secret: %v", err)
 	}
 	w.env["KEY"] = "hush"

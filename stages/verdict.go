@@ -3,100 +3,145 @@ package stages
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"vbp/pipeline"
 	"vbp/specs"
 )
 
-// standard is what a point must meet to be used. It is applied to what is
-// stored of the point, whenever it is asked for, and never part of a
-// measurement's key.
+// Verdicts. A point is judged by what is stored of it, whenever that is asked
+// for; a verdict is never part of a key. What servers can do to a point, and
+// what becomes of it:
+//
+//   - A server that exits while the point is loaded ends the point. The
+//     requests sent until then are its rows; those in flight failed (see
+//     load.Run). Verdict: "healthy_after == 1, it was 0", and a note says how
+//     it exited and when. If nothing had been sent there is no result at all,
+//     and the point is an error. Between points the executor notices it, and
+//     starts it again.
+//   - One that hangs lets requests time out, which are misses. If it does not
+//     answer /health afterwards, or answers that but none of some further
+//     requests: "healthy_after == 1, it was 0", the note says which. If it
+//     answers these, it had too much to do: that is what the point measured.
+//   - One that comes back slower than it was: the warm-up of the start took
+//     half as long again as that of the deployment's first start in the
+//     apply. "warmup_slowdown < 1.5, it was 2.1", for every point of it.
+//   - One that comes back as another version is not taken: no figure mixes
+//     two. The points that are left are errors ("it came back as another
+//     server: engine_version: A -> B"); the next apply compares what was
+//     measured with the server that it finds, and measures again what differs.
+//     An attached server that is replaced spoils the point in which that is
+//     noticed: "healthy_after == 1, it was 0", and the note says "it is
+//     another server now: ...".
+//   - One that still has requests when the cool-down is over:
+//     "queue_before == 0, it was 3", and a note.
+//
+// Before these comes what the mode expects of its servers and they do not have;
+// after them "every request failed", the rules of the spec, and the proofs of
+// treatment.
+
+// standard is what a point must meet to be used.
 type standard struct {
-	rules  []*specs.Rule     // of the spec
-	proof  []*specs.Rule     // of every point, and of its connector, but for those that the spec has rules about
+	always []rule            // of every point, but for those that the spec has rules about
+	rules  []rule            // of the spec
+	proof  []rule            // of the connector, likewise
 	expect map[string]string // what the servers had to tell of themselves
+}
+
+// ownRule is a rule that holds though no spec says so, about a fact. A rule of
+// the spec about that fact takes its place.
+type ownRule struct {
+	fact, rule string
+	mayLack    bool // what is not told is not held against the point
+}
+
+// always are rules that hold for every point. Imported points have none of
+// these facts, and not every server tells of its queue.
+var always = []ownRule{
+	{"healthy_after", "healthy_after == 1", true}, // what dead or hanging servers answered last is not what they can do
+	{"queue_before", "queue_before == 0", true},   // else it is partly the load of others
+	{"warmup_slowdown", "warmup_slowdown < 1.5", true},
+	{"planned", "sent == planned", true},
 }
 
 // treatment are rules that hold for every point of a deployment with a
 // connector: that the KV did go from prefill to decode instances. Else the
-// point measures something else than its mode says. A rule of the spec about
-// the same fact takes the place of one of these.
-var treatment = map[string][]string{
-	"nixl":    {"nixl_bytes > 0", "nixl_silent == 0", "nixl_failed == 0", "nixl_expired == 0", "fallbacks == 0"},
-	"lmcache": {"external_hit_share > 0.5"}, // LMCache hands over whole chunks, and late ones not at all
+// point measures something else than its mode says.
+var treatment = map[string][]ownRule{
+	"nixl": {
+		{"nixl_bytes", "nixl_bytes > 0", false},
+		{"nixl_silent", "nixl_silent == 0", false},
+		{"nixl_failed", "nixl_failed == 0", false},
+		{"nixl_expired", "nixl_expired == 0", true}, // vLLM before 0.16 tells of the rest, but not of expiries
+		{"fallbacks", "fallbacks == 0", false},
+	},
+	// LMCache hands over whole chunks, and late ones not at all.
+	"lmcache": {{"external_hit_share", "external_hit_share > 0.5", false}},
 }
 
-// notAlwaysTold are facts that some points have not: versions of vLLM before
-// 0.16 tell of no expiries though of the rest, and imported points have no
-// facts. What is not told is held against nobody.
-var notAlwaysTold = map[string]bool{"nixl_expired": true, "healthy_after": true}
+// ownRules are the compiled rules of always and treatment, by their text.
+var ownRules = sync.OnceValues(func() (map[string]rule, error) {
+	compiled := make(map[string]rule)
+	for _, own := range slices.Concat(append(slices.Collect(maps.Values(treatment)), always)...) {
+		r, err := specs.CompileRule(own.rule)
+		if err != nil {
+			return nil, err
+		}
+		c := newRule(r)
+		c.mayLack = own.mayLack
+		compiled[own.rule] = c
+	}
+	return compiled, nil
+})
 
 // standardOf is the standard for a point whose configuration (see configOf)
 // is config.
 func standardOf(rules []*specs.Rule, config, expect map[string]string) (standard, error) {
-	s := standard{rules: rules, expect: expect}
-	always := []string{"healthy_after == 1"} // servers that died or hang: what they answered last is not what they can do
-	if config["num_prefill_instances"] != "" {
-		always = append(always, treatment[config["deployment_mode"]]...)
+	compiled, err := ownRules()
+	if err != nil {
+		return standard{}, err
 	}
-	for _, src := range always {
-		r, err := specs.CompileRule(src)
-		if err != nil {
-			return s, err
+	s := standard{expect: expect}
+	for _, r := range rules {
+		s.rules = append(s.rules, newRule(r))
+	}
+	but := func(own []ownRule) (out []rule) {
+		for _, o := range own {
+			about := func(r *specs.Rule) bool { return slices.Contains(r.Names(), o.fact) }
+			if !slices.ContainsFunc(rules, about) {
+				out = append(out, compiled[o.rule])
+			}
 		}
-		about := func(own *specs.Rule) bool { return slices.Contains(own.Names(), r.Names()[0]) }
-		if !slices.ContainsFunc(rules, about) {
-			s.proof = append(s.proof, r)
-		}
+		return out
+	}
+	s.always = but(always)
+	if config["num_prefill_instances"] != "" {
+		s.proof = but(treatment[config["deployment_mode"]])
 	}
 	return s, nil
 }
 
 // judge is the verdict on a point with these facts, measured in this
-// environment.
-func (s standard) judge(facts map[string]float64, environment map[string]string) pipeline.Verdict {
-	if sent := facts["sent"]; sent > 0 && facts["failed"] >= sent {
-		return pipeline.Verdict{Reason: "every request failed"}
+// environment. It may be called by several goroutines at once, and is cheap
+// for a point that meets all: a plan judges every point that is stored.
+func (s *standard) judge(facts map[string]float64, environment map[string]string) pipeline.Verdict {
+	why := unmet(s.expect, environment)
+	if why == "" {
+		why = firstBroken(s.always, facts)
 	}
-	if why := unmet(s.expect, environment); why != "" {
-		return pipeline.Verdict{Reason: why}
+	if sent := facts["sent"]; why == "" && sent > 0 && facts["failed"] >= sent {
+		why = "every request failed"
 	}
-	values := make(map[string]any, len(facts))
-	for k, v := range facts {
-		if !math.IsNaN(v) {
-			values[k] = v
-		}
+	if why == "" {
+		why = firstBroken(s.rules, facts)
 	}
-	for _, r := range s.rules {
-		if why := broken(r, values); why != "" {
-			return pipeline.Verdict{Reason: why}
-		}
+	if why == "" {
+		why = firstBroken(s.proof, facts)
 	}
-	for _, r := range s.proof {
-		if fact := r.Names()[0]; notAlwaysTold[fact] && values[fact] == nil {
-			continue
-		}
-		if why := broken(r, values); why != "" {
-			return pipeline.Verdict{Reason: why}
-		}
-	}
-	return pipeline.Verdict{Usable: true}
-}
-
-// broken says how facts break a rule; "" if they do not.
-func broken(r *specs.Rule, facts map[string]any) string {
-	ok, err := r.Holds(facts)
-	switch {
-	case err != nil:
-		return err.Error()
-	case !ok:
-		return r.Failure(facts)
-	}
-	return ""
+	return pipeline.Verdict{Usable: why == "", Reason: why}
 }
 
 // equal compares numbers as numbers.
@@ -109,6 +154,9 @@ func equal(a, b string) bool {
 // unmet says what an environment has not of what is expected of it; "" if it
 // has all. A value on which instances do not agree is met only if all have it.
 func unmet(expect, environment map[string]string) string {
+	if len(expect) == 0 {
+		return ""
+	}
 	for _, name := range slices.Sorted(maps.Keys(expect)) {
 		want := expect[name]
 		got, told := environment[name]

@@ -1,8 +1,13 @@
 package stages
 
 import (
+	"maps"
+	"math"
+	"slices"
 	"strings"
 	"testing"
+
+	"vbp/specs"
 )
 
 // A point of a mode that hands KV over is only used if KV was handed over.
@@ -52,6 +57,82 @@ func TestTreatmentIsProven(t *testing.T) {
 		v := s.judge(c.facts, nil)
 		if v.Usable != (c.reason == "") || !strings.Contains(v.Reason, c.reason) {
 			t.Errorf("%s: usable %v, %q; want %q", c.name, v.Usable, v.Reason, c.reason)
+		}
+	}
+}
+
+// What servers do to a point is judged without a rule of the spec, unless that
+// has one about the same fact.
+func TestAlways(t *testing.T) {
+	good := map[string]float64{"sent": 9, "failed": 1, "planned": 9, "healthy_after": 1, "queue_before": 0, "warmup_slowdown": 1.1}
+	for name, c := range map[string]struct {
+		facts  map[string]float64 // in place of the good ones; NaN: not told
+		valid  []string
+		reason string // "": usable
+	}{
+		"all is well":         {nil, nil, ""},
+		"nothing is told":     {map[string]float64{"planned": math.NaN(), "healthy_after": math.NaN(), "queue_before": math.NaN(), "warmup_slowdown": math.NaN()}, nil, ""},
+		"it exits":            {map[string]float64{"sent": 4, "healthy_after": 0}, []string{"sent == 9"}, "healthy_after == 1, it was 0"},
+		"it exits at once":    {map[string]float64{"sent": 1, "healthy_after": 0}, nil, "healthy_after == 1, it was 0"},
+		"it exits at the end": {map[string]float64{"healthy_after": 0}, nil, "healthy_after == 1, it was 0"},
+		"it hangs":            {map[string]float64{"failed": 9, "healthy_after": 0}, nil, "healthy_after == 1, it was 0"},
+		"it answers none":     {map[string]float64{"failed": 9}, []string{"failed < 2"}, "every request failed"},
+		"fewer are sent":      {map[string]float64{"sent": 8}, nil, "sent == planned, it was planned 9, sent 8"},
+		"it is slower":        {map[string]float64{"warmup_slowdown": 2.12}, nil, "warmup_slowdown < 1.5, it was 2.12"},
+		"it is a bit slower":  {map[string]float64{"warmup_slowdown": 1.49}, nil, ""},
+		"it was not idle":     {map[string]float64{"queue_before": 3}, nil, "queue_before == 0, it was 3"},
+
+		"death may be accepted":   {map[string]float64{"healthy_after": 0}, []string{"healthy_after >= 0"}, ""},
+		"others may be there":     {map[string]float64{"queue_before": 3}, []string{"queue_before < 5"}, ""},
+		"but not so many":         {map[string]float64{"queue_before": 5}, []string{"queue_before < 5"}, "queue_before < 5, it was 5"},
+		"slowness may be bounded": {map[string]float64{"warmup_slowdown": 1.3}, []string{"warmup_slowdown < 1.2"}, "warmup_slowdown < 1.2, it was 1.3"},
+		"a part may do":           {map[string]float64{"sent": 8}, []string{"sent >= 0.8 * planned"}, ""},
+		"sent alone is another":   {map[string]float64{"sent": 8}, []string{"sent > 5"}, "sent == planned"},
+		"an own rule wants facts": {map[string]float64{"queue_before": math.NaN()}, []string{"queue_before < 5"}, "the fact queue_before is missing"},
+	} {
+		facts := maps.Clone(good)
+		for k, v := range c.facts {
+			if facts[k] = v; math.IsNaN(v) {
+				delete(facts, k)
+			}
+		}
+		rules, err := compileRules(c.valid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := standardOf(rules, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := s.judge(facts, nil); v.Usable != (c.reason == "") || !strings.Contains(v.Reason, c.reason) {
+			t.Errorf("%s: usable %v, %q; want %q", name, v.Usable, v.Reason, c.reason)
+		}
+	}
+	for _, own := range slices.Concat(append(slices.Collect(maps.Values(treatment)), always)...) {
+		if r, err := specs.CompileRule(own.rule); err != nil || !slices.Contains(r.Names(), own.fact) || !knownFact(own.fact) {
+			t.Errorf("%+v: %v", own, err)
+		}
+	}
+}
+
+// Every stored point is judged for a plan.
+func BenchmarkJudge(b *testing.B) {
+	rules, err := compileRules([]string{"schedule_kept > 0.97", "send_lag_p99_ms < 5"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := standardOf(rules, map[string]string{"num_prefill_instances": "1", "deployment_mode": "nixl"}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	facts := map[string]float64{
+		"schedule_kept": 1, "send_lag_p99_ms": 1, "sent": 9, "planned": 9, "healthy_after": 1, "queue_before": 0, "warmup_slowdown": 1,
+		"nixl_bytes": 1, "nixl_silent": 0, "nixl_failed": 0, "nixl_expired": 0, "fallbacks": 0,
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if v := s.judge(facts, nil); !v.Usable {
+			b.Fatal(v)
 		}
 	}
 }

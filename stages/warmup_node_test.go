@@ -3,13 +3,16 @@ package stages
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"vbp/pipeline"
 	"vbp/stages/load"
+	"vbp/stages/warmup"
 )
 
 // warmUp runs the warm-up of a spec on srv, and returns what it tells.
@@ -79,5 +82,85 @@ func TestWarmupErrors(t *testing.T) {
 	}
 	if _, err := w.warmUp(ctx, stuck, spec); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// The first warm-up that can be compared is what the others are compared with.
+func TestFirstPace(t *testing.T) {
+	var f firstPace
+	for i, c := range []struct {
+		now  warmup.Pace
+		want float64
+	}{
+		{warmup.Pace{Requests: 2, TTFT: 0.01, PerToken: 0.001}, 0},
+		{warmup.Pace{Requests: 20, TTFT: 0.04, PerToken: 0.009}, 1},
+		{warmup.Pace{Requests: 20, TTFT: 0.09, PerToken: 0.009}, 2}, // (90 + 10) / (40 + 10) ms
+		{warmup.Pace{Requests: 1, TTFT: 0.04, PerToken: 0.009}, 0},
+		{warmup.Pace{Requests: 20, TTFT: 0.04, PerToken: 0.009}, 1},
+	} {
+		if got := f.slowdown(c.now); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("start %d: %v, want %v", i, got, c.want)
+		}
+	}
+}
+
+// A start's warm-up is compared with that of the deployment's first start: its
+// points are not valid if the deployment came back much slower.
+func TestSlowerThanBefore(t *testing.T) {
+	w := newWorld(t)
+	spec := changed(t, oneMode, "warmup: {requests: 0}", "warmup: {requests: 6}")
+	var warm, point *pipeline.Node
+	for _, n := range w.build(spec).Nodes {
+		switch n.Stage {
+		case "warmup":
+			warm = n
+		case "load":
+			point = n
+		}
+	}
+	std, err := standardOf(nil, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		late   time.Duration
+		fails  bool
+		low    float64 // of the fact; 0: not told
+		high   float64
+		reason string
+	}{
+		{0, true, 0, 0, ""}, // it cannot be compared, with this or anything
+		{0, false, 1, 1, ""},
+		// 10 ms are added to both: 210/(10 + what an answer takes here).
+		{200 * time.Millisecond, false, 3, 25, "warmup_slowdown < 1.5"},
+	} {
+		srv := newServer(t)
+		srv.complete = func(w http.ResponseWriter, r *http.Request, n int) bool {
+			if c.fails && n < 6 {
+				http.Error(w, "no", http.StatusServiceUnavailable)
+				return true
+			}
+			if n < 6 {
+				time.Sleep(c.late) // what a slow server does
+			}
+			return false
+		}
+		rt := &pipeline.Runtime{
+			Attempt: "try", Dir: t.TempDir(), Service: up(srv), Restarts: i,
+			Now: time.Now, Emit: func(pipeline.Event) {},
+		}
+		for _, n := range []*pipeline.Node{warm, point} {
+			if err := n.Work(t.Context(), n.Input, rt); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := samplesIn(t, rt.Dir).Meta.Facts
+		got, told := f["warmup_slowdown"]
+		if told != (c.low > 0) || got < c.low || got > c.high || f["restarts"] != float64(i) {
+			t.Errorf("start %d: slowdown %v, %v, want %v to %v; restarts %v", i, got, told, c.low, c.high, f["restarts"])
+		}
+		if v := std.judge(f, nil); v.Usable != (c.reason == "") || !strings.HasPrefix(v.Reason, c.reason) {
+			t.Errorf("start %d: verdict %+v, want %q", i, v, c.reason)
+		}
 	}
 }

@@ -91,7 +91,7 @@ func (w *world) parse(text string, set ...string) *specs.Experiment {
 
 func (w *world) build(text string, set ...string) *pipeline.Graph {
 	w.t.Helper()
-	g, err := Build(w.parse(text, set...), w.site)
+	g, err := BuildToDraw(w.parse(text, set...), w.site) // order_test.go is about order
 	if err != nil {
 		w.t.Fatal(err)
 	}

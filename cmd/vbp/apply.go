@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,7 +18,8 @@ import (
 
 func newApply() *cobra.Command {
 	var f specFlags
-	var asJSON, quiet, check bool
+	var asJSON, quiet, keepGoing bool
+	var o stages.ApplyOptions
 	cmd := &cobra.Command{
 		Use:   "apply SPEC",
 		Short: "Do what a spec declares, reusing every result that is still true",
@@ -27,23 +29,63 @@ vbp plan says beforehand what would run, and why.
 
 Results are in a new folder results/NAME/YYYYMMDD_HHMMSS: samples, analysis,
 figures, logs and the resolved spec. If nothing is to do, the earlier folder is
-named again. An apply that was interrupted or killed is resumed by the next.`,
+named again. An apply that was interrupted, killed or out of budget is resumed
+by the next.
+
+A point that breaks a rule of valid, or that failed, is tried again
+(stages.load.retries); a deployment that died is started and warmed up again
+(stages.deploy.restarts). A point that failed for good does not stop the others,
+and a deployment that cannot be started is not tried again in later blocks;
+--keep-going tries that too, --keep-going=false stops at the first failure.`,
 		Example: `  vbp apply examples/quickstart.yaml
   vbp apply examples/quickstart.yaml --set slo.tpot=15ms
+  vbp apply examples/quickstart.yaml --budget 3h --wait
+  vbp apply examples/quickstart.yaml --rerun "mode=nixl qps=35"
   NUM_PREFILL_INSTANCES=2 vbp apply spec.yaml`,
 		Args: exactly(1, "one spec file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runApply(cmd, &f, args[0], asJSON, quiet, check)
+			switch {
+			case !cmd.Flags().Changed("keep-going"):
+			case keepGoing:
+				o.KeepGoing = stages.KeepGoingAlways
+			default:
+				o.KeepGoing = stages.KeepGoingNever
+			}
+			return runApply(cmd, &f, args[0], asJSON, quiet, o)
 		},
 	}
 	f.add(cmd)
-	addCheck(cmd, &check)
+	addChoices(cmd, &o.PlanChoices)
+	cmd.Flags().BoolVar(&o.Wait, "wait", false, "wait while another process applies the same spec, instead of an error")
+	cmd.Flags().Var((*budget)(&o.Budget), "budget", "begin no point when this `time` is up, such as 3h; the exit code is 5 then, and the same command goes on")
+	cmd.Flags().BoolVar(&keepGoing, "keep-going", true, "go on after a failure: see above")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the analysis as JSON on stdout instead of tables")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress")
 	return cmd
 }
 
-func runApply(cmd *cobra.Command, f *specFlags, file string, asJSON, quiet, check bool) error {
+// budget is a flag's time that something is given.
+type budget time.Duration
+
+// Set reads 3h, 90m, 1d12h.
+func (b *budget) Set(text string) error {
+	if (*age)(b).Set(text) != nil {
+		return errors.New("want a time of more than 0 with its unit: 3h, 90m, 1d12h")
+	}
+	return nil
+}
+
+func (b *budget) String() string {
+	if *b == 0 {
+		return "" // no limit
+	}
+	return time.Duration(*b).String()
+}
+
+// Type is what help calls it.
+func (b *budget) Type() string { return "time" }
+
+func runApply(cmd *cobra.Command, f *specFlags, file string, asJSON, quiet bool, o stages.ApplyOptions) error {
 	ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 	exp, err := f.load(file, stderr)
 	if err != nil {
@@ -54,9 +96,9 @@ func runApply(cmd *cobra.Command, f *specFlags, file string, asJSON, quiet, chec
 		return err
 	}
 	p := newProgress(stderr, quiet)
-	a, err := stages.Apply(ctx, exp, site, stages.ApplyOptions{
-		CheckEnvironment: check, Command: "vbp " + strings.Join(os.Args[1:], " "), Emit: p.event, OnPlan: p.plan, Notice: p.notice,
-	})
+	o.Command = "vbp " + strings.Join(os.Args[1:], " ")
+	o.Emit, o.OnPlan, o.Notice = p.event, p.plan, p.notice
+	a, err := stages.Apply(ctx, exp, site, o)
 	p.end()
 	if err != nil {
 		var plan *stages.BadPlan
@@ -86,7 +128,9 @@ func reportApply(a *stages.Applied, asJSON bool, stdout, stderr io.Writer) error
 		fmt.Fprintf(stderr, "vbp: %d of %d points are not valid (see the table); they are shown, and the same command measures them again\n", t.Invalid, t.Usable+t.Lost)
 	}
 	switch {
-	case t.Usable == 0:
+	case t.Left > 0:
+		return exitError{exitPartial, fmt.Errorf("the budget is spent: %s; the same command goes on from there", lostText(t))}
+	case t.Usable == 0 && t.Lost > 0:
 		text := "no point has a usable result"
 		if logs := filepath.Join(a.RunDir, "logs"); isDir(logs) {
 			text += "; the logs of servers that were started are in " + logs
@@ -122,8 +166,12 @@ func printApplied(w io.Writer, a *stages.Applied, asJSON bool) error {
 // lostText says what has no usable result.
 func lostText(t stages.Tally) string {
 	var parts []string
+	all := t.Usable + t.Lost + t.Left
+	if t.Left > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d points are left", t.Left, all))
+	}
 	if t.Lost > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %d points have no usable result", t.Lost, t.Usable+t.Lost))
+		parts = append(parts, fmt.Sprintf("%d of %d points have no usable result", t.Lost, all))
 	}
 	switch {
 	case t.LostSteps == 1:
@@ -145,7 +193,7 @@ func failures(r *pipeline.Report) []string {
 		switch {
 		case res.State == pipeline.StateFailed:
 			out = append(out, fmt.Sprintf("%s failed: %v", res.Node.ID, res.Err))
-		case res.State == pipeline.StateSkipped:
+		case res.State == pipeline.StateSkipped && !res.OutOfBudget():
 			skipped++
 		}
 	}

@@ -62,7 +62,7 @@ func TestExamplesAreValidAndPlanned(t *testing.T) {
 	}
 }
 
-// planned is what `vbp plan --json` says of a spec.
+// planned is what `vbp plan --json` says of the nodes of a spec.
 type planned []struct {
 	Node      string
 	Processes []struct {
@@ -77,11 +77,11 @@ func planOf(t *testing.T, spec string) planned {
 	if code != 0 {
 		t.Fatalf("plan %s: exit code %d: %s", spec, code, stderr)
 	}
-	var p planned
+	var p struct{ Nodes planned }
 	if err := json.Unmarshal([]byte(stdout), &p); err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return p.Nodes
 }
 
 // portOrPath is what differs from one folder to another: picked ports, and the

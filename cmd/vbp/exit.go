@@ -15,6 +15,7 @@ const (
 	exitDone        = 0
 	exitNothing     = 1   // nothing usable came out
 	exitUsage       = 2   // bad spec, input or plan
+	exitTodo        = 3   // plan --detailed-exitcode: there is something to do
 	exitPartial     = 5   // some points or steps have no usable result
 	exitInterrupted = 130 // as shells say of Ctrl-C
 )

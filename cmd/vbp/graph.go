@@ -44,7 +44,7 @@ deployment are one box; --points shows each.`,
 				return err
 			}
 			site.Elsewhere = true
-			g, err := stages.Build(exp, site)
+			g, err := stages.BuildToDraw(exp, site)
 			if err != nil {
 				return bad(err)
 			}

@@ -86,7 +86,8 @@ collects, analyzes and plots, reuses every result that is still true, and
 draws SLO attainment against request rate and SLO scale.
 
 Exit codes: 0 done; 1 nothing usable came out; 2 bad spec, input or plan;
-5 partial; 130 interrupted.`,
+3 there is something to do (plan --detailed-exitcode); 5 partial, or the budget
+is spent; 130 interrupted.`,
 		Example:       "  vbp apply examples/quickstart.yaml\n  vbp compare --simple-dir results/a --nixl-dir results/b --ttft-slo 125 --tpot-slo 200",
 		Args:          knownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -100,7 +101,7 @@ Exit codes: 0 done; 1 nothing usable came out; 2 bad spec, input or plan;
 	})
 	root.AddCommand(
 		newApply(), newPlan(), newValidate(), newGraph(), newList(), newShow(), newPlot(), newCompare(),
-		newImport(), newExport(), newInit(), newSchema(), newEngine(), newProxy(), newGuard(), newVersion(),
+		newWhy(), newImport(), newExport(), newPrune(), newCache(), newInit(), newSchema(), newEngine(), newProxy(), newGuard(), newVersion(),
 	)
 	return root
 }

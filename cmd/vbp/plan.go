@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,8 @@ import (
 
 func newPlan() *cobra.Command {
 	var f specFlags
-	var asJSON, check bool
+	var asJSON, detailed bool
+	var o stages.PlanChoices
 	cmd := &cobra.Command{
 		Use:   "plan SPEC",
 		Short: "Say what apply would run or reuse, and why; nothing is started or written",
@@ -25,12 +27,17 @@ func newPlan() *cobra.Command {
   reuse    its result is still true
   pending  decided when what it waits for has been made
   leave    a deployment or warm-up that nothing needs
+  skip     left out by --only
 
 When a deployment starts for some points, the others of it are reused unless
 the environment that is then observed (engine version, model) differs. A server
-that already runs (endpoint) is asked at once. At the end stand the command
-lines and environment of every server that would be started.`,
-		Example: "  vbp plan examples/quickstart.yaml\n  vbp plan examples/quickstart.yaml --set slo.tpot=15ms",
+that already runs (endpoint) is asked at once. At the end stand the estimated
+time in both orders of measuring (sweep.order), and the command lines and
+environment of every server that would be started.
+
+With --detailed-exitcode the exit code is 0 if there is nothing to do and 3 if
+there is something.`,
+		Example: "  vbp plan examples/quickstart.yaml\n  vbp plan examples/quickstart.yaml --set slo.tpot=15ms\n  vbp plan examples/quickstart.yaml --detailed-exitcode",
 		Args:    exactly(1, "one spec file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			exp, err := f.load(args[0], cmd.ErrOrStderr())
@@ -41,7 +48,7 @@ lines and environment of every server that would be started.`,
 			if err != nil {
 				return err
 			}
-			p, err := stages.PlanOf(cmd.Context(), exp, site, check)
+			p, err := stages.PlanOf(cmd.Context(), exp, site, o)
 			if err != nil {
 				return bad(err)
 			}
@@ -49,21 +56,31 @@ lines and environment of every server that would be started.`,
 			if err != nil {
 				return bad(err)
 			}
-			if asJSON {
-				return planJSON(cmd.OutOrStdout(), p, starts)
+			estimate, err := stages.EstimateOf(p, exp, site)
+			if err != nil {
+				return err
 			}
-			return printPlan(cmd.OutOrStdout(), p, starts)
+			if asJSON {
+				err = planJSON(cmd.OutOrStdout(), p, estimate, starts)
+			} else {
+				err = printPlan(cmd.OutOrStdout(), p, estimate, starts)
+			}
+			if err == nil && detailed && (p.Todo() > 0 || o.CheckEnvironment) {
+				return exitError{code: exitTodo}
+			}
+			return err
 		},
 	}
 	f.add(cmd)
-	addCheck(cmd, &check)
+	addChoices(cmd, &o)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
+	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 3 if there is something to do")
 	return cmd
 }
 
 const uncheckedText = "Measurements are reused without a look at the servers' present environment; --check-environment deploys to look"
 
-func printPlan(w io.Writer, p *pipeline.Plan, starts []stages.Start) error {
+func printPlan(w io.Writer, p *pipeline.Plan, e stages.Estimate, starts []stages.Start) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, d := range p.Decisions {
 		fmt.Fprintf(t, "%s\t%s\t%s\n", d.Action, d.Node.ID, d.Why)
@@ -72,6 +89,9 @@ func printPlan(w io.Writer, p *pipeline.Plan, starts []stages.Start) error {
 		return err
 	}
 	text := planSummary(p)
+	if e.Points > 0 {
+		text += "\n" + estimateText(e)
+	}
 	if p.Unchecked() {
 		text += "\n" + uncheckedText
 	}
@@ -79,18 +99,61 @@ func printPlan(w io.Writer, p *pipeline.Plan, starts []stages.Start) error {
 	return err
 }
 
+// estimateText says how long a plan takes, in both orders.
+func estimateText(e stages.Estimate) string {
+	blocks, written := "in random blocks", "as written"
+	if e.Order == "as_written" {
+		written += " (this spec's order)"
+	} else {
+		blocks += " (this spec's order)"
+	}
+	text := fmt.Sprintf("Estimated time: %s %s, %s %s; %d of %d points by when they were measured before, the others by requests / rate",
+		rough(e.Blocks), blocks, rough(e.AsWritten), written, e.Known, e.Points)
+	if e.Guessed > 0 {
+		text += fmt.Sprintf("; %d of %d starts are a guess", e.Guessed, e.Starts)
+	}
+	return text
+}
+
+// rough prints a duration to two figures or so.
+func rough(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		d = d.Round(100 * time.Millisecond)
+	case d < time.Hour:
+		d = d.Round(time.Second)
+	default:
+		d = d.Round(time.Minute)
+	}
+	return strings.TrimSuffix(d.String(), "m0s") + map[bool]string{true: "m"}[strings.HasSuffix(d.String(), "m0s")]
+}
+
 // startsText is every command line of the servers that would be started, to be
 // pasted into a shell.
 func startsText(starts []stages.Start) string {
 	var b, trouble strings.Builder
+	again := make(map[string]int)
+	deployment := func(node string) string { return strings.SplitN(node, " repeat=", 2)[0] }
 	for _, s := range starts {
+		if s.Again {
+			again[deployment(s.Node)]++
+		}
+	}
+	for _, s := range starts {
+		if s.Again {
+			continue
+		}
 		if s.Endpoint != "" {
 			if s.Trouble != "" {
 				fmt.Fprintf(&trouble, "\n%s would fail now: %s\n", s.Node, s.Trouble)
 			}
 			continue
 		}
-		fmt.Fprintf(&b, "\n# %s\n", s.Node)
+		fmt.Fprintf(&b, "\n# %s", s.Node)
+		if n := again[deployment(s.Node)]; n > 0 {
+			fmt.Fprintf(&b, ", and again in %d more block%s", n, map[bool]string{true: "s"}[n > 1])
+		}
+		fmt.Fprintln(&b)
 		for _, p := range s.Processes {
 			fmt.Fprintln(&b, p.Shell())
 		}
@@ -108,11 +171,15 @@ func planSummary(p *pipeline.Plan) string {
 	for _, d := range p.Decisions {
 		n[d.Action]++
 	}
-	return fmt.Sprintf("%d to run, %d pending, %d reused, %d not needed",
+	text := fmt.Sprintf("%d to run, %d pending, %d reused, %d not needed",
 		n[pipeline.Run], n[pipeline.Pending], n[pipeline.Reuse], n[pipeline.Leave])
+	if left := n[pipeline.Skip]; left > 0 {
+		text += fmt.Sprintf(", %d left out", left)
+	}
+	return text
 }
 
-func planJSON(w io.Writer, p *pipeline.Plan, starts []stages.Start) error {
+func planJSON(w io.Writer, p *pipeline.Plan, e stages.Estimate, starts []stages.Start) error {
 	type process struct {
 		Name  string   `json:"name"`
 		Role  string   `json:"role"`
@@ -152,5 +219,13 @@ func planJSON(w io.Writer, p *pipeline.Plan, starts []stages.Start) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(rows)
+	return enc.Encode(struct {
+		Nodes    []row `json:"nodes"`
+		Todo     int   `json:"todo"` // nodes with a result that are to run or wait for one
+		Estimate any   `json:"estimate"`
+	}{rows, p.Todo(), struct {
+		Order     string  `json:"order"`
+		Blocks    float64 `json:"blocks_s"`
+		AsWritten float64 `json:"as_written_s"`
+	}{e.Order, e.Blocks.Seconds(), e.AsWritten.Seconds()}})
 }

@@ -23,7 +23,7 @@ modes:
     engine: simulated
     disaggregated: {connector: nixl}
 workload: {requests: 10, dataset: {kind: random, input_tokens: 32, output_tokens: 2}}
-sweep: {qps: [500, 4]}
+sweep: {qps: [500, 4], order: as_written}
 stages: {warmup: {requests: 2}, plot: {formats: [svg]}, load: {cooldown: 0s}}
 valid: ["sent == 10"]
 `

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"vbp/pipeline"
+	"vbp/pipeline/cache"
 	"vbp/stages"
 )
 
@@ -105,16 +106,27 @@ func (p *progress) event(e pipeline.Event) {
 	switch e.Kind {
 	case pipeline.Began:
 		p.active = append(p.active, &activity{node: e.Node, begun: time.Now()})
-		if p.term == nil && e.Node.Kind != pipeline.Pure {
+		switch {
+		case strings.HasPrefix(e.Text, cache.ErrDamaged.Error()), strings.HasPrefix(e.Text, cache.ErrGone.Error()):
+			p.line(e.Node.ID + ": is made again, for " + e.Text)
+		case p.term == nil && e.Node.Kind != pipeline.Pure:
 			p.line(e.Node.ID + ": " + beginning(e))
 		}
 	case pipeline.Progress:
 		p.progressed(e)
 	case pipeline.Started:
 		p.finish(e.Node)
-		p.line(e.Node.ID + ": ready after " + e.Took.Round(time.Second).String())
+		text := e.Node.ID + ": ready after " + e.Took.Round(time.Second).String()
+		if e.Text != "" {
+			text += ", " + e.Text
+		}
+		p.line(text)
 	case pipeline.Stopped:
-		p.line(e.Node.ID + ": stopped after " + e.Took.Round(time.Second).String())
+		text := e.Node.ID + ": stopped after " + e.Took.Round(time.Second).String()
+		if e.Text != "" {
+			text += ": " + e.Text
+		}
+		p.line(text)
 	case pipeline.Done:
 		a := p.finish(e.Node)
 		name := e.Node.ID
@@ -142,9 +154,13 @@ func (p *progress) progressed(e pipeline.Event) {
 			return
 		}
 		a.text = e.Text
-		if p.term == nil && e.Node.Kind != pipeline.Measurement {
+		if p.term == nil && (e.Node.Kind != pipeline.Measurement || strings.HasPrefix(e.Text, "waiting")) {
 			p.line(e.Node.ID + ": " + e.Text)
 		}
+		return
+	}
+	if e.Text != "" { // it waits for its turn to begin
+		p.line(e.Node.ID + ": " + e.Text)
 	}
 }
 

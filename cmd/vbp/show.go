@@ -24,8 +24,10 @@ func newShow() *cobra.Command {
 		Use:   "show RUN",
 		Short: "Tell everything about one run: points, verdicts, servers, figures",
 		Long: `Show reads a run's folder: how each point came to be (measured, reused,
-failed), its verdict and the facts behind it, the servers that were started,
-and the table of the analysis.`,
+failed), how many attempts stand behind it and which rules rejected ones broke,
+its verdict and the facts behind it, the servers that were started, and started
+again, the points that are left, and the table of the analysis. vbp why tells
+more about one point.`,
 		Example: "  vbp show results/quickstart/20260101_120000\n  vbp show quickstart/20260101_120000",
 		Args:    exactly(1, "one run: its folder, or its name as list prints it"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -68,6 +70,10 @@ func printShown(w io.Writer, s *stages.Shown) error {
 	fmt.Fprintf(w, "begun    %s, took %s\n", s.Begun.Local().Format("2006-01-02 15:04:05"), time.Duration(s.Seconds*float64(time.Second)).Round(time.Second))
 	fmt.Fprintf(w, "command  %s\n", s.Command)
 	for _, v := range s.Services {
+		if v.Again != "" {
+			fmt.Fprintf(w, "server   %s: %s\n", strings.TrimPrefix(v.Node, "deploy "), againText(v))
+			continue
+		}
 		var env []string
 		for _, k := range slices.Sorted(maps.Keys(v.Environment)) {
 			env = append(env, k+"="+v.Environment[k])
@@ -76,6 +82,9 @@ func printShown(w io.Writer, s *stages.Shown) error {
 	}
 	for _, f := range s.Failures {
 		fmt.Fprintf(w, "failure  %s\n", f)
+	}
+	for _, l := range s.Left {
+		fmt.Fprintf(w, "left     %s: %s\n", nodesText("point"+map[bool]string{true: "s"}[len(l.Points) > 1], l.Points), firstOf(l.Why))
 	}
 	for _, f := range s.Figures {
 		fmt.Fprintf(w, "figure   %s\n", f)
@@ -106,6 +115,15 @@ func printShown(w io.Writer, s *stages.Shown) error {
 	}
 	fmt.Fprintln(w)
 	return printAnalysis(w, s.Analysis)
+}
+
+// againText says that a server was started again, and why.
+func againText(v stages.ShownService) string {
+	text := "started " + v.Again // "again (1 of 2)"
+	if v.Why != "" {
+		text += ": " + v.Why
+	}
+	return text
 }
 
 // handover says what of the prompts' KV went from prefill to decode instances;

@@ -32,10 +32,13 @@ func addResults(cmd *cobra.Command, results *string) {
 	cmd.Flags().StringVar(results, "results", "results", "`folder` of all runs and of the store of artefacts")
 }
 
-// addCheck adds the flag of plan and apply that does not take yesterday's
-// environment for today's.
-func addCheck(cmd *cobra.Command, check *bool) {
-	cmd.Flags().BoolVar(check, "check-environment", false, "deploy even what is all reused, and measure again what another environment measured")
+// addChoices adds the flags of plan and apply that want something else than
+// what the store says.
+func addChoices(cmd *cobra.Command, o *stages.PlanChoices) {
+	fl := cmd.Flags()
+	fl.BoolVar(&o.CheckEnvironment, "check-environment", false, "deploy even what is all reused, and measure again what another environment measured")
+	fl.StringArrayVar(&o.Only, "only", nil, "run this `stage` alone (and the servers that it needs), such as load or plot; may be repeated")
+	fl.StringArrayVar(&o.Rerun, "rerun", nil, "run a `stage`, or points by their axes (\"mode=nixl qps=4\"), though there is a result; may be repeated")
 }
 
 // load reads and checks the spec; warnings go to stderr.
