@@ -153,13 +153,17 @@ func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) error {
 	if err != nil {
 		return err
 	}
+	slot := pl.g.slot(d.Node)
+	var rejected []*cache.Artefact
 	latest, chosen := "", false
 	for i := len(attempts) - 1; i >= 0; i-- {
 		a := attempts[i]
-		d.Attempts.Total++
 		why, ok := pl.against(d.Node, a)
 		if why.rejected {
-			d.Attempts.Rejected++
+			rejected = append(rejected, a)
+		}
+		if a.Slot == slot {
+			d.own.add(why.rejected)
 		}
 		switch {
 		case chosen:
@@ -180,8 +184,17 @@ func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) error {
 			d.Artefact = a
 		}
 	}
-	if d.Node.Kind != Measurement {
-		d.Attempts = Attempts{}
+	switch {
+	case d.Node.Kind != Measurement:
+		d.own = Attempts{}
+	case d.own.Total > 0:
+		d.Attempts = d.own
+	case d.Artefact != nil:
+		for _, a := range attempts {
+			if a.Slot == d.Artefact.Slot {
+				d.Attempts.add(slices.Contains(rejected, a))
+			}
+		}
 	}
 	if chosen {
 		return nil
@@ -223,7 +236,7 @@ func (pl *planner) against(n *Node, a *cache.Artefact) (why reason, ok bool) {
 		return reason{notUsable + j.verdict.Reason, true}, false
 	}
 	if n.MaxAge > 0 && pl.o.Now.Sub(a.Created) > n.MaxAge {
-		return reason{text: fmt.Sprintf("measured %s, and only what is younger than %s is reused", ago(pl.o.Now.Sub(a.Created)), n.MaxAge)}, false
+		return reason{text: fmt.Sprintf("measured %s, and only what is younger than %s is reused", ago(pl.o.Now.Sub(a.Created)), ageText(n.MaxAge))}, false
 	}
 	if s := pl.g.service(pl.g.index[n.ID]); s >= 0 && len(pl.o.Environment) > 0 {
 		if live, known := pl.o.Environment[pl.g.Nodes[s].ID]; known {
@@ -307,6 +320,17 @@ func ago(d time.Duration) string {
 	default:
 		return fmt.Sprintf("%d days ago", int(d.Hours()/24))
 	}
+}
+
+// ageText prints an age as a spec would have it.
+func ageText(d time.Duration) string {
+	switch {
+	case d%(24*time.Hour) == 0:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return d.String()
 }
 
 // environmentDiff names what differs between the environment in which

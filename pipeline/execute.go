@@ -86,6 +86,7 @@ type executor struct {
 	services    map[int]*service
 	up          map[int]*service  // those with a handle
 	tries       map[int]int       // measurements that ran -> how often
+	kept        map[int]Result    // measurements that ran -> the last attempt that left something
 	vain        map[string]string // startKey -> how a service failed to start
 	halted      string            // why nothing that measures begins any more
 	outOfBudget bool
@@ -113,6 +114,7 @@ func newExecutor(p *Plan, o ExecuteOptions) *executor {
 		services:  make(map[int]*service),
 		up:        make(map[int]*service),
 		tries:     make(map[int]int),
+		kept:      make(map[int]Result),
 		vain:      make(map[string]string),
 	}
 	x.twins, _ = twinsOf(g, func(i int) cache.Key { return x.decisions[i].Key })
@@ -192,9 +194,9 @@ func (x *executor) dispatch(ctx context.Context) {
 		case s != nil && s.rewarms(i):
 			x.begin(ctx, i)
 		case x.halts(i):
-			x.settle(i, Result{State: StateSkipped, Err: errors.New(x.halted)})
+			x.giveUp(i, Result{State: StateSkipped, Err: errors.New(x.halted)})
 		case s != nil && s.dead != nil:
-			x.settle(i, Result{State: StateSkipped, Err: s.dead})
+			x.giveUp(i, Result{State: StateSkipped, Err: s.dead})
 		case s != nil && s.down:
 			s.parked = append(s.parked, i)
 		default:

@@ -116,10 +116,19 @@ type Runtime struct {
 	record Record
 }
 
-// Attempts counts what stands behind the result of a measurement.
+// Attempts counts what stands behind the result of a measurement: what was made
+// for its own slot; if nothing was, what was made for the one whose result it
+// shows.
 type Attempts struct {
 	Total    int `json:"total"`
 	Rejected int `json:"rejected"` // of Total: not usable
+}
+
+func (a *Attempts) add(rejected bool) {
+	a.Total++
+	if rejected {
+		a.Rejected++
+	}
 }
 
 // told is what of a enters a key: nothing, where one attempt was made and is

@@ -23,6 +23,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -251,6 +252,7 @@ func difference(old, now json.RawMessage) string {
 		id, isNeed := strings.CutPrefix(c.Name, needPrefix)
 		switch {
 		case ok && was == c.Value:
+		case !ok && c.Value == "{}": // says nothing
 		case isNeed && !ok:
 			diffs = append(diffs, "new: "+id)
 		case isNeed:
@@ -261,6 +263,12 @@ func difference(old, now json.RawMessage) string {
 			was, is := shortenPair(was, c.Value)
 			diffs = append(diffs, fmt.Sprintf("%s: %s -> %s", c.Name, was, is))
 		}
+	}
+	// A list of what the node reads differs with what it reads, which has been
+	// said.
+	if slices.ContainsFunc(diffs, func(d string) bool { return strings.HasPrefix(d, "new: ") }) ||
+		slices.ContainsFunc(sortedNames(before), func(name string) bool { return strings.HasPrefix(name, needPrefix) }) {
+		diffs = slices.DeleteFunc(diffs, func(d string) bool { return strings.Contains(d, "{\"") })
 	}
 	for _, name := range sortedNames(before) {
 		if id, isNeed := strings.CutPrefix(name, needPrefix); isNeed {

@@ -82,23 +82,21 @@ func (x *executor) measured(ctx context.Context, i int, out attempt, rt *Runtime
 		if !interrupted && !cache.NoRoom(err) && x.tryAgain(ctx, i, "it failed: "+firstLine(err)) {
 			return
 		}
-		x.settle(i, ended(err, interrupted))
+		x.giveUp(i, ended(err, interrupted))
 		return
 	case out.why != "":
 		d.Action, d.Artefact, d.Why, d.Verdict = Reuse, out.artefact, out.why, Verdict{Usable: true}
-		d.note(out.artefact, true)
+		d.note(out.artefact, true, out.artefact.Slot == x.g.slot(n))
 		x.reuse(i)
 		return
 	}
 	x.tries[i]++
 	r := Result{State: StateDone, Artefact: out.artefact, Verdict: verdict(n, out.artefact)}
-	d.note(out.artefact, r.Verdict.Usable)
+	d.note(out.artefact, r.Verdict.Usable, true)
 	r.Attempts = d.Attempts
 	took := x.o.Now().Sub(out.artefact.Created)
-	x.journal(history.Record{
-		Kind: history.NodeDone, Node: n.ID, Key: string(d.Key), Seconds: took.Seconds(),
-		Attempt: out.artefact.Attempt, Digest: out.artefact.Digest, Text: r.Verdict.Reason,
-	})
+	x.kept[i] = r
+	x.journalAttempt(i, r)
 	x.emit(Event{Kind: Done, Node: n, Took: took, Data: r})
 	if !r.Verdict.Usable {
 		if !interrupted && x.tryAgain(ctx, i, notUsable+r.Verdict.Reason) {
@@ -110,6 +108,31 @@ func (x *executor) measured(ctx context.Context, i int, out attempt, rt *Runtime
 		}
 	}
 	x.settle(i, r)
+}
+
+func (x *executor) journalAttempt(i int, r Result) {
+	x.journal(history.Record{
+		Kind: history.NodeDone, Node: x.g.Nodes[i].ID, Key: string(r.Artefact.Key), Seconds: r.Artefact.Seconds,
+		Attempt: r.Artefact.Attempt, Digest: r.Artefact.Digest, Text: r.Verdict.Reason,
+	})
+}
+
+// giveUp settles node i, at which nothing more is tried, as r says: or with
+// the last attempt of this execution, if one left something. It is not usable,
+// and shown as such.
+func (x *executor) giveUp(i int, r Result) {
+	kept, some := x.kept[i]
+	if !some || r.State == StateStopped {
+		x.settle(i, r)
+		return
+	}
+	if r.State == StateFailed {
+		x.emit(Event{Kind: Failed, Node: x.g.Nodes[i], Text: r.Err.Error()})
+		x.journal(history.Record{Kind: history.NodeFailed, Node: x.g.Nodes[i].ID, Error: r.Err.Error()})
+	}
+	x.journalAttempt(i, kept)
+	kept.Attempts = x.decisions[i].Attempts
+	x.settle(i, kept)
 }
 
 // tryAgain lets node i run once more, after what waits already, if it may.

@@ -44,14 +44,20 @@ type Decision struct {
 
 	needs []need            // of a pure node, when Key was worked out
 	seen  []*cache.Artefact // attempts under Key that were there then, or were made since
+	own   Attempts          // those that were made for the node's own slot
 }
 
-// note adds an attempt that was made since the decision.
-func (d *Decision) note(a *cache.Artefact, usable bool) {
+// note adds an attempt that was made since the decision, for the node itself or
+// by another process for another experiment.
+func (d *Decision) note(a *cache.Artefact, usable, own bool) {
 	d.seen = append(slices.Clone(d.seen), a)
-	d.Attempts.Total++
-	if !usable {
-		d.Attempts.Rejected++
+	count := &d.Attempts
+	if own {
+		count = &d.own
+	}
+	count.add(!usable)
+	if d.own.Total > 0 {
+		d.Attempts = d.own
 	}
 }
 
@@ -244,7 +250,9 @@ func fingerprintRow(n *Node, a *cache.Artefact) string {
 	return strings.Join([]string{n.ID, n.Place, string(a.Key), a.Attempt}, "\x00")
 }
 
+// fingerprint is the same in whatever order things were done.
 func fingerprint(rows []string) string {
+	slices.Sort(rows)
 	sum := sha256.Sum256([]byte(strings.Join(rows, "\n")))
 	return hex.EncodeToString(sum[:16])
 }
@@ -419,6 +427,9 @@ func (p *Plan) demand(o *PlanOptions) {
 			needed[i] = true
 		} else {
 			d.Why = "not needed: every measurement of it is reused"
+			if o.Only != nil {
+				d.Why = "not needed: nothing that is to run stands on it"
+			}
 		}
 		if needed[i] {
 			for _, id := range d.Node.Needs {

@@ -24,10 +24,13 @@ func (x *executor) lost(ctx context.Context, i int, why error) {
 		return
 	case s.restarts >= n.Restarts:
 		times := ""
-		if s.restarts > 0 {
+		switch {
+		case s.restarts == 1:
+			times = ", and was started again once before"
+		case s.restarts > 1:
 			times = fmt.Sprintf(", and was started again %d times before", s.restarts)
 		}
-		x.settle(i, Result{State: StateFailed, Err: fmt.Errorf("%s no longer works%s: %w", n.ID, times, why)})
+		x.giveUp(i, Result{State: StateFailed, Err: fmt.Errorf("%s no longer works%s: %w", n.ID, times, why)})
 		return
 	default:
 		s.restarts, s.down, s.why = s.restarts+1, true, why
@@ -41,28 +44,39 @@ func (x *executor) restart(ctx context.Context, s *service) {
 	if !s.down || s.active > 0 || s.handle == nil || s.rewarm != nil {
 		return
 	}
-	n, h := x.g.Nodes[s.i], s.handle
+	h := s.handle
 	s.handle = nil
+	x.running++
+	go func() {
+		left := x.end(h)
+		x.done <- func() {
+			x.stopped(s, "no longer works: "+s.why.Error(), left)
+			if left != nil {
+				x.bury(s, nil, left, false)
+			} else {
+				x.startAgain(ctx, s)
+			}
+		}
+	}()
+}
+
+// startAgain brings service s up, which was stopped because it no longer
+// worked.
+func (x *executor) startAgain(ctx context.Context, s *service) {
+	n := x.g.Nodes[s.i]
 	x.running++
 	rt := x.runtime(s.i, s.granted)
 	rt.Restarts = s.restarts
 	asked := x.o.Now()
 	go func() {
-		left := x.end(h)
-		var next Handle
-		var env map[string]string
-		var err error
-		if left == nil {
-			next, env, err, left = x.bringUp(ctx, n, rt)
-		}
-		if err == nil && left == nil {
+		next, env, err, left := x.bringUp(ctx, n, rt)
+		if err == nil {
 			if diff := environmentDiff(s.environment, env, true); diff != "" {
 				err, left = fmt.Errorf("it came back as another server: %s", diff), x.end(next)
 			}
 		}
 		interrupted := ctx.Err() != nil
 		x.done <- func() {
-			x.stopped(s, "no longer works: "+s.why.Error(), left)
 			if err != nil || left != nil {
 				x.bury(s, err, left, interrupted)
 				return
@@ -145,13 +159,15 @@ func (x *executor) bury(s *service, err, left error, interrupted bool) {
 	if err == nil {
 		err = left
 	}
-	s.dead = fmt.Errorf("%s no longer works (%s), and could not be started again: %w", n.ID, firstLine(s.why), err)
+	text := fmt.Sprintf("no longer works (%s), and could not be started again", firstLine(s.why))
+	s.dead = fmt.Errorf("%s %s: %w", n.ID, text, err)
 	if !interrupted {
-		x.journal(history.Record{Kind: history.NodeFailed, Node: n.ID, Error: s.dead.Error()})
-		x.emit(Event{Kind: Failed, Node: n, Text: s.dead.Error()})
+		text += ": " + err.Error()
+		x.journal(history.Record{Kind: history.NodeFailed, Node: n.ID, Error: text})
+		x.emit(Event{Kind: Failed, Node: n, Text: text})
 	}
 	for _, i := range s.parked {
-		x.settle(i, ended(s.dead, interrupted))
+		x.giveUp(i, ended(s.dead, interrupted))
 	}
 	s.parked = nil
 }

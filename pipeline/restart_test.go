@@ -105,7 +105,7 @@ func TestRestartInVain(t *testing.T) {
 					w.mu.Unlock()
 				}
 			}
-		}, "deploy simple, warmup simple, load simple 1, deploy simple, warmup simple, collect, analyze, plot", "deploy simple no longer works, and was started again 1 times before: it died"},
+		}, "deploy simple, warmup simple, load simple 1, deploy simple, warmup simple, collect, analyze, plot", "deploy simple no longer works, and was started again once before: it died"},
 		{"does not start", 2, func(w *world) {
 			n := 0
 			w.during = func(_ context.Context, id string) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vbp/pipeline/history"
 )
 
 // attempts is how often measurements keep to the schedule: one value for each
@@ -159,7 +161,7 @@ func TestMaxAge(t *testing.T) {
 	}
 	w.now = w.now.Add(time.Second)
 	d := w.plan(g).Decisions[g.index["load simple 1"]]
-	if d.Action != Run || d.Why != "measured 2 days ago, and only what is younger than 48h0m0s is reused" {
+	if d.Action != Run || d.Why != "measured 2 days ago, and only what is younger than 2d is reused" {
 		t.Errorf("%s: %s", d.Action, d.Why)
 	}
 	rep := w.apply(g)
@@ -241,5 +243,69 @@ func TestMeasuredByTurns(t *testing.T) {
 	}})
 	if err != nil || !waited || rep.Result("load simple 2").State != StateDone {
 		t.Errorf("waited: %v, then %s; %v", waited, rep.Result("load simple 2").State, err)
+	}
+}
+
+// A retry that comes to nothing does not take the attempt before it away.
+func TestRetryInVain(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		harm func(w *world)
+		o    func(o *ExecuteOptions)
+		err  string // of the journal
+	}{
+		{"it fails", func(w *world) { w.fails["load simple 1"] = errors.New("no route") }, nil, "no route"},
+		{"its service is dead", func(w *world) { w.fails["check deploy simple"] = errors.New("it died") }, nil, "deploy simple no longer works: it died"},
+		{"its service does not come back", func(w *world) {
+			w.fails["check deploy simple"], w.panics["deploy simple"] = errors.New("it died"), true
+		}, nil, "could not be started again"},
+		{"the time is up", func(w *world) { w.now = w.now.Add(time.Hour) }, func(o *ExecuteOptions) { o.Deadline = o.Now().Add(time.Minute) }, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newWorld(t)
+			restarts := 0
+			if strings.Contains(tc.name, "come back") {
+				restarts = 1
+			}
+			w.facts["load simple 1"] = 0.5
+			g := w.forgiving(small(), restarts, 1)
+			w.during = func(_ context.Context, id string) {
+				if id == "load simple 2" { // after the first attempt, and before the second
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					tc.harm(w)
+				}
+			}
+			j, err := history.Create(filepath.Join(w.dir, history.FileName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := ExecuteOptions{Store: w.store, Journal: j, Now: func() time.Time { return w.now }}
+			if tc.o != nil {
+				tc.o(&o)
+			}
+			rep, err := Execute(t.Context(), w.plan(g), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := rep.Result("load simple 1")
+			if r.State != StateDone || r.Artefact == nil || r.Verdict.Usable || r.Attempts != (Attempts{1, 1}) {
+				t.Errorf("%s: %v, %+v, %+v", r.State, r.Err, r.Verdict, r.Attempts)
+			}
+			records, _, err := history.Read(filepath.Join(w.dir, history.FileName))
+			if err != nil {
+				t.Fatal(err)
+			}
+			failed, last := "", ""
+			for _, rec := range records {
+				if rec.Node == "load simple 1" {
+					last = rec.Kind
+					failed += rec.Error
+				}
+			}
+			if !strings.Contains(failed, tc.err) || last != history.NodeDone {
+				t.Errorf("the journal tells of %q and ends with %s", failed, last)
+			}
+		})
 	}
 }

@@ -211,7 +211,7 @@ func commandIdentity(d deploy.Deployment, p deploy.Process) (string, error) {
 	if len(words) > 1 && words[0] == "exec" {
 		words = words[1:]
 	}
-	if len(words) == 0 || strings.ContainsAny(words[0], "=$`'\"\\(){}[]<>|&;*?~!#:") || shellWord(words[0]) {
+	if len(words) == 0 || strings.ContainsAny(words[0], "=$`'\"\\(){}[]<>|&;*?~!#:") || !strings.Contains(words[0], "/") && shellWord(words[0]) {
 		return "", nil
 	}
 	path, err := deploy.FindProgram(words[0], environMap(p.Env), "run starts it; install it, or write its whole path")

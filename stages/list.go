@@ -138,7 +138,7 @@ func stampOf(name string) (time.Time, bool) {
 // run completes the entry of a run of vbp.
 func (l *Listed) run() {
 	l.Kind, l.State = "vbp", stateOf(l.Path)
-	l.Results, l.Plots = countFiles(l.Path, samplesFile), countFiles(l.Path, ".pdf")
+	l.Results, l.Plots = countFiles(l.Path, samplesFile), len(figuresIn(l.Path))
 	if a, err := ReadAnalysis(l.Path); err == nil {
 		l.Config = configLines(a)
 	}

@@ -59,7 +59,7 @@ func TestList(t *testing.T) {
 		"0201 13 vbp small/20260102_130000 [unfinished] 0 results 0 plots: ",
 		"0201 12 vbp broken/20260102_120000 [empty] 0 results 0 plots: ",
 		"0201 11 scripts sharegpt/nixl_20260102_110000 [] 1 results 1 plots: TP:2, Model:m",
-		"0201 10 vbp small/20260102_100000 [complete] 2 results 0 plots: simple: TP:1, Model:Qwen3-8B, simulated engine | nixl: PF:1, D:1, TP:1x1, Model:Qwen3-8B, simulated engine",
+		"0201 10 vbp small/20260102_100000 [complete] 2 results 3 plots: simple: TP:1, Model:Qwen3-8B, simulated engine | nixl: PF:1, D:1, TP:1x1, Model:Qwen3-8B, simulated engine",
 		"0201 09 scripts sharegpt/bad_20260102_090000 [not readable] 1 results 0 plots: ",
 		"0101 00 scripts sharegpt/undated [] 1 results 0 plots: TP:2, Model:m",
 	}

@@ -79,7 +79,7 @@ var mutations = map[string]mutation{
 	},
 	"connector": {
 		change: []string{"connector: nixl", "connector: lmcache"}, prepare: hitExternally,
-		direct: map[string]string{nixlLoad: "deployment.cache: none -> {}; deployment.connector: nixl -> lmcache"}, after: downstream,
+		direct: map[string]string{nixlLoad: "deployment.connector: nixl -> lmcache"}, after: downstream,
 	},
 	"program": {
 		spec:   []string{"simple: {engine: simulated, args: {max-num-seqs: 64}", `simple: {engine: command, run: "exec vbp-mutated {port}"`},
@@ -197,7 +197,7 @@ var mutations = map[string]mutation{
 
 	// What changes nothing that is measured or made.
 	"name":               {change: []string{"name: mutation", "name: other"}, new: true},
-	"order of measuring": {change: []string{"order: as_written", "order: blocks"}, new: true},
+	"order of measuring": {change: []string{"order: as_written", "order: blocks"}},
 	"retries":            {change: []string{"cooldown_limit: 9s", "cooldown_limit: 9s, retries: 3"}},
 	"restarts":           {change: []string{"stages:", "stages:\n  deploy: {restarts: 0}"}},
 	"patience":           {change: []string{"stages:", "stages:\n  deploy: {ready_timeout: 7s}"}},

@@ -220,7 +220,7 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 	defer func() { err = errors.Join(err, lock.Release()) }()
 	killed, err := local.Reap(site.stateDir())
 	if err != nil {
-		return nil, fmt.Errorf("looking for servers that an earlier apply left: %w", err)
+		return nil, fmt.Errorf("looking for servers that an earlier apply left: %w%s", err, cache.Hint(err))
 	}
 	for _, k := range killed {
 		o.Notice("ended a server that an earlier apply left: " + k)
@@ -237,7 +237,7 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 	}
 	a = &Applied{Plan: p}
 	base := filepath.Join(site.Results, fileName(exp.Name))
-	if p.Todo() == 0 && !o.CheckEnvironment {
+	if p.Todo() == 0 && !measures(p) {
 		if dir := findRun(base, p); dir != "" {
 			a.RunDir = dir
 			o.OnPlan(p, "")

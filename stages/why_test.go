@@ -74,7 +74,7 @@ func TestExplainAttempts(t *testing.T) {
 		{first, "measured", "again, for not usable: ok == 4, it was 3", []string{rejected, after, after, after}, []*Applied{first}},
 		{second, "measured", "to be made again, as asked for", []string{rejected, "older", after, after}, []*Applied{second}},
 		{third, "measured", "the environment differs: engine_version: fake/1 -> fake/2", []string{rejected, other, other, after}, []*Applied{third}},
-		{fourth, "measured", "measured 3 h ago, and only what is younger than 1h0m0s is reused", []string{rejected, "too old", "too old", "too old"}, []*Applied{fourth, scored}},
+		{fourth, "measured", "measured 3 h ago, and only what is younger than 1h is reused", []string{rejected, "too old", "too old", "too old"}, []*Applied{fourth, scored}},
 		{scored, "reused", "measured under fake/2, just now", []string{rejected, "too old", "too old", "too old"}, []*Applied{fourth, scored}},
 	} {
 		e := explain(t, c.run, "qps=1000")

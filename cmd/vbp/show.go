@@ -135,7 +135,7 @@ func handover(facts map[string]float64) string {
 			parts = append(parts, fmt.Sprintf(form, v*scale))
 		}
 	}
-	if _, nixl := facts["nixl_bytes"]; !nixl && facts["external_hit_tokens"] == 0 {
+	if facts["nixl_bytes"]+facts["nixl_failed"]+facts["external_hit_tokens"]+facts["fallbacks"] == 0 {
 		return ""
 	}
 	say("external_hit_share", "%.1f %% of the prompt tokens", 100)

@@ -109,7 +109,7 @@ var sicks = map[string]sick{
 			"60": {"not valid: healthy_after == 1, it was 0"},
 			"70": {"failed"},
 		},
-		shown: []string{"started again (1 of 1)", "deploy mode=simple no longer works, and was started again 1 time", "server died (exit status 1)"},
+		shown: []string{"started again (1 of 1)", "deploy mode=simple no longer works, and was started again once", "server died (exit status 1)"},
 	},
 }
 

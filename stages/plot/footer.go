@@ -30,7 +30,7 @@ func counts(s analyze.Series) string {
 		return "no points"
 	}
 	perPoint, repeats, again := span{}, span{}, false
-	sent, failed, invalid, attempts, rejected := 0, 0, 0, 0, 0
+	sent, failed, invalid, attempts, rejected, shown := 0, 0, 0, 0, 0, 0
 	for _, r := range s.Rates {
 		if r.Repeats > 0 {
 			perPoint.add(r.Sent / r.Repeats)
@@ -43,6 +43,9 @@ func counts(s analyze.Series) string {
 		for _, e := range r.Each {
 			attempts, rejected = attempts+max(1, e.Attempts), rejected+e.Rejected
 			again = again || e.Attempts > 1
+			if e.Valid {
+				shown++
+			}
 		}
 	}
 	line := fmt.Sprintf("%s requests per point, %s", perPoint, repeats.of("repeat"))
@@ -51,7 +54,10 @@ func counts(s analyze.Series) string {
 		line += fmt.Sprintf("; %d of %d points not valid", invalid, len(s.Rates))
 	}
 	if again {
-		line += fmt.Sprintf("; %d attempts, %d of them rejected", attempts, rejected)
+		line += fmt.Sprintf("; %d attempts, %d rejected", attempts, rejected)
+		if replaced := attempts - rejected - shown; replaced > 0 {
+			line += fmt.Sprintf(", %d replaced by a later one", replaced)
+		}
 	}
 	return line
 }

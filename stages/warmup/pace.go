@@ -14,7 +14,7 @@ import (
 // more than half from one to the next, and so does the time between tokens at
 // any quantile: a first token that is read late makes it too short.
 type Pace struct {
-	Requests int     // complete answers that it is taken from
+	Requests int     // complete answers, and requests that ran out of time, that it is taken from
 	TTFT     float64 // s; NaN if not known
 	PerToken float64 // s: from the sending to the last token, for each token of the answer; NaN if not known
 }
@@ -31,10 +31,16 @@ const (
 	slackPerToken = 0.001 // s: the same, spread over the tokens of an answer
 )
 
-func paceOf(t *sample.Table) Pace {
+// paceOf takes the pace of a warm-up whose requests had timeout seconds: those
+// that ran out of it took at least as long.
+func paceOf(t *sample.Table, timeout float64) Pace {
 	var first, each []float64
 	p := Pace{}
 	for i := range t.Len() {
+		if t.Outcome[i] == sample.Timeout {
+			p.Requests++
+			first = append(first, timeout)
+		}
 		if t.Outcome[i] != sample.OK {
 			continue
 		}

@@ -26,12 +26,21 @@ func TestPace(t *testing.T) {
 	bad := sample.NewOutcome("")
 	bad.Outcome, bad.Sent, bad.FirstToken, bad.TTFT = sample.Timeout, 0, 1e6, 0.001
 	table.Append(bad)
-	// Of five, the second smallest: 30 ms; 220 ms / 11 tokens.
-	if p := paceOf(table); p.Requests != 5 || p.TTFT != 0.030 || math.Abs(p.PerToken-0.020) > 1e-12 {
+	// Of five and one that took 9 s or more, the second smallest: 30 ms; 220 ms /
+	// 11 tokens.
+	if p := paceOf(table, 9); p.Requests != 6 || p.TTFT != 0.030 || math.Abs(p.PerToken-0.020) > 1e-12 {
 		t.Errorf("%+v", p)
 	}
-	if p := paceOf(&sample.Table{}); p.Requests != 0 || !math.IsNaN(p.TTFT) || !math.IsNaN(p.PerToken) {
+	if p := paceOf(&sample.Table{}, 9); p.Requests != 0 || !math.IsNaN(p.TTFT) || !math.IsNaN(p.PerToken) {
 		t.Errorf("of nothing: %+v", p)
+	}
+	// A server that answers nothing within the time is slower than one that did.
+	silent := &sample.Table{}
+	for range 6 {
+		silent.Append(bad)
+	}
+	if ratio, told := paceOf(silent, 9).Slowdown(paceOf(table, 9)); !told || ratio != 9.010/0.040 {
+		t.Errorf("of no answers: %g, %v", ratio, told)
 	}
 }
 

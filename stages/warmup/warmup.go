@@ -102,7 +102,7 @@ func Run(ctx context.Context, target load.Target, o Options) (Report, error) {
 	}
 	r := Report{
 		Sent: table.Len(), Failed: table.Failed(), Took: time.Duration(table.Meta.Length * float64(time.Second)),
-		Pace: paceOf(table),
+		Pace: paceOf(table, o.Timeout.Seconds()),
 	}
 	instances := map[string]bool{}
 	for i := range table.Len() {
