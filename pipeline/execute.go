@@ -85,6 +85,7 @@ type executor struct {
 
 	services    map[int]*service
 	up          map[int]*service  // those with a handle
+	kin         map[int]*kin      // service -> those that are started from the same
 	tries       map[int]int       // measurements that ran -> how often
 	kept        map[int]Result    // measurements that ran -> the last attempt that left something
 	vain        map[string]string // startKey -> how a service failed to start
@@ -116,7 +117,9 @@ func newExecutor(p *Plan, o ExecuteOptions) *executor {
 		tries:     make(map[int]int),
 		kept:      make(map[int]Result),
 		vain:      make(map[string]string),
+		kin:       make(map[int]*kin),
 	}
+	x.findKin()
 	x.twins, _ = twinsOf(g, func(i int) cache.Key { return x.decisions[i].Key })
 	for i, n := range g.Nodes {
 		x.results[i].Node = n
@@ -215,6 +218,9 @@ func (x *executor) dispatch(ctx context.Context) {
 // services hold. Of them, it fails those for which the services' own
 // measurements wait: neither could ever go on.
 func (x *executor) unblock() bool {
+	if x.unparkAll() {
+		return true
+	}
 	blocked := x.claims.drain()
 	awaited := make([]bool, len(x.results))
 	for i := len(x.results) - 1; i >= 0; i-- {
@@ -264,6 +270,9 @@ func (x *executor) consider(i int) {
 	switch unmet := x.unmet(n); {
 	case d.Action == Skip:
 		x.settle(i, Result{State: StateLeft, Err: errors.New(d.Why)})
+		return
+	case d.Action == Leave && n.Kind == Service && d.Conditional && x.awaits(x.kin[i]):
+		x.kin[i].parked = append(x.kin[i].parked, i)
 		return
 	case d.Action == Leave:
 		x.settle(i, Result{State: StateUnused})
@@ -411,6 +420,9 @@ func (x *executor) settle(i int, r Result) {
 		if x.waiting[j]--; x.waiting[j] == 0 {
 			heap.Push(&x.ready, j)
 		}
+	}
+	if n.Kind == Service {
+		x.unpark(i)
 	}
 	if s := x.usedBy(i); s != nil {
 		if s.users--; s.users == 0 {

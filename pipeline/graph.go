@@ -109,7 +109,8 @@ type Runtime struct {
 	// Attempts tells of every measurement among the needs what stands behind
 	// its result. It is part of a pure node's key.
 	Attempts map[string]Attempts
-	Restarts int // how often Service was started again before
+	Restarts int  // how often Service was started again before
+	Before   bool // a service that is started from the same was up before in this execution
 	Now      func() time.Time
 	Emit     func(Event)
 

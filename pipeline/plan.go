@@ -444,6 +444,18 @@ const unlessEnvironment = ", unless the environment differs"
 // condition marks what a service that starts anyway may contradict.
 func (p *Plan) condition() {
 	g := p.Graph
+	starts := make(map[string]bool) // what services are started from
+	alike := make(map[int]bool)     // services one of whose kin starts
+	for i := range p.Decisions {
+		if d := &p.Decisions[i]; d.Node.Kind == Service && d.Action == Run {
+			starts[startKey(d.Node)] = true
+		}
+	}
+	if len(starts) > 0 {
+		for i, n := range g.Nodes {
+			alike[i] = n.Kind == Service && starts[startKey(n)]
+		}
+	}
 	for i := range p.Decisions {
 		d := &p.Decisions[i]
 		if d.Action != Reuse {
@@ -451,7 +463,7 @@ func (p *Plan) condition() {
 		}
 		switch d.Node.Kind {
 		case Measurement:
-			if s := g.service(i); s >= 0 && p.Decisions[s].Action == Run {
+			if s := g.service(i); s >= 0 && alike[s] {
 				d.Conditional = true
 				d.Why += unlessEnvironment
 			}

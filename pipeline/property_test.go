@@ -187,6 +187,7 @@ func drawGraph(rt *rapid.T, s *site) *Graph {
 		n := &Node{ID: fmt.Sprint(kind, " ", i), Kind: kind, Stage: kind.String(), Tolerant: rapid.Bool().Draw(rt, "tolerant") && kind == Pure}
 		n.Input, _ = NewInput(i)
 		if kind == Service {
+			n.Input, _ = NewInput(rapid.IntRange(0, 2).Draw(rt, "input")) // some are kin
 			n.Start = s.start(g, n)
 		} else {
 			n.Work = s.work(g, n)
@@ -283,7 +284,7 @@ func TestRandomGraphs(t *testing.T) {
 			rt.Fatal(err)
 		}
 		defer store.Close()
-		o := ExecuteOptions{Store: store, Workers: rapid.IntRange(1, 4).Draw(rt, "workers")}
+		o := ExecuteOptions{Store: store, Workers: rapid.IntRange(1, 4).Draw(rt, "workers"), RetryStarts: true}
 		named := len(g.Units) > 0 // names are the executor's to grant then
 		if !named {
 			o.Lease = s.lease

@@ -66,7 +66,7 @@ func (x *executor) startAgain(ctx context.Context, s *service) {
 	n := x.g.Nodes[s.i]
 	x.running++
 	rt := x.runtime(s.i, s.granted)
-	rt.Restarts = s.restarts
+	rt.Restarts, rt.Before = s.restarts, true
 	asked := x.o.Now()
 	go func() {
 		next, env, err, left := x.bringUp(ctx, n, rt)

@@ -131,12 +131,27 @@ func (x *executor) start(ctx context.Context, i int) {
 	n, s := x.g.Nodes[i], x.services[i]
 	x.began(i)
 	x.running++
+	k := x.kin[i]
 	rt := x.runtime(i, s.granted)
+	rt.Before = k.seen
 	asked := x.o.Now()
 	go func() {
 		h, env, err, left := x.bringUp(ctx, n, rt)
+		if err == nil {
+			if err = k.alike(env); err != nil {
+				left = x.end(h)
+			}
+		}
 		interrupted := ctx.Err() != nil
 		x.done <- func() {
+			if err != nil && left == nil && !interrupted && rt.Before && h == nil && s.restarts < n.Restarts && !x.halts(i) {
+				// It could be started before: something is in its way.
+				s.restarts++
+				x.emit(Event{Kind: Failed, Node: n, Text: fmt.Sprintf("could not be started, and is tried again (%d of %d): %v", s.restarts, n.Restarts, err)})
+				x.journal(history.Record{Kind: history.NodeAgain, Node: n.ID, Text: "could not be started: " + firstLine(err)})
+				x.start(ctx, i)
+				return
+			}
 			if err != nil {
 				if left != nil {
 					x.fail(fmt.Errorf("%s did not stop: %w", n.ID, left))
@@ -144,7 +159,7 @@ func (x *executor) start(ctx context.Context, i int) {
 					x.giveBack(s)
 				}
 				r := ended(err, interrupted)
-				if r.State == StateFailed {
+				if r.State == StateFailed && !rt.Before {
 					x.vain[startKey(n)] = fmt.Sprintf("%s failed: %s", n.ID, firstLine(err))
 				}
 				x.settle(i, r)
@@ -154,6 +169,7 @@ func (x *executor) start(ctx context.Context, i int) {
 			x.up[i] = s
 			x.started(s, s.begun.Sub(asked), "")
 			x.confirm(s, env)
+			x.shown(s)
 			x.settle(i, Result{State: StateDone})
 			if s.users == 0 {
 				x.stop(s) // it was only to be looked at
@@ -236,15 +252,21 @@ func (x *executor) lookAgain(s *service) error {
 }
 
 // confirm decides again about the measurements that are to be reused beside
-// service s, now that its environment is known.
+// service s, and beside its parked kin, now that its environment is known.
 func (x *executor) confirm(s *service, env map[string]string) {
-	for _, i := range s.conditional { // these choose again
-		x.decisions[i].Action = Run
-	}
 	pl := x.chooser()
-	pl.observed = true
-	pl.o.Environment = map[string]map[string]string{x.g.Nodes[s.i].ID: env}
-	for _, i := range s.conditional {
+	pl.observed, pl.o.Environment = true, make(map[string]map[string]string)
+	var open []int
+	for _, j := range append([]int{s.i}, x.kin[s.i].parked...) {
+		pl.o.Environment[x.g.Nodes[j].ID] = env
+		open = append(open, x.services[j].conditional...)
+	}
+	for _, i := range open { // these choose again
+		if d := &x.decisions[i]; d.Action == Reuse {
+			delete(pl.taken, d.Artefact.Dir)
+		}
+	}
+	for _, i := range open {
 		d := &x.decisions[i]
 		if err := pl.decide(d, i, nil); err != nil {
 			x.fail(err)

@@ -341,6 +341,9 @@ func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtim
 		starter = site.Attach
 	}
 	r, err := starter.Start(ctx, v.Deployment, o)
+	if err != nil && rt.Before && v.Deployment.Endpoint != "" {
+		r, err = comeBack(ctx, starter, v.Deployment, o, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -350,6 +353,28 @@ func startDeployment(ctx context.Context, in pipeline.Input, rt *pipeline.Runtim
 		return nil, errors.Join(errors.New(why), r.Stop(ctx))
 	}
 	return s, nil
+}
+
+// comeBack waits for a server of somebody else that answered before and does
+// not now: whoever runs it may be starting it again.
+func comeBack(ctx context.Context, starter deploy.Starter, d deploy.Deployment, o deploy.Options, why error) (deploy.Running, error) {
+	o.Progress("waiting for it to come back: " + firstLine(why.Error()))
+	limit := time.NewTimer(o.ReadyTimeout)
+	defer limit.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-limit.C:
+			return nil, fmt.Errorf("it did not come back within %s (stages.deploy.ready_timeout): %w", o.ReadyTimeout, why)
+		case <-time.After(time.Second):
+		}
+		r, err := starter.Start(ctx, d, o)
+		if err == nil {
+			return r, nil
+		}
+		why = err
+	}
 }
 
 // portSeed lets deployments of different results folders, and of different
