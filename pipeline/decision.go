@@ -28,8 +28,9 @@ type planner struct {
 	// shows, so that what is missing in it counts as well.
 	observed bool
 	// check says that whatever is chosen is read before it is.
-	check bool
-	read  map[string]error // artefact's folder -> nil or what is wrong with its content
+	check   bool
+	checked *cache.Artefact  // the last that was, and is sound
+	read    map[string]error // artefact's folder -> nil or what is wrong with its content
 
 	keys  []cache.Key            // of measurements, which need nothing for it; "" for other nodes
 	twins map[cache.Key][]string // keys that several nodes have -> their slots
@@ -95,7 +96,9 @@ func (pl *planner) decide(d *Decision, i int, needs []need) error {
 	}
 	switch {
 	case pl.o.rerun(n):
-		if d.Action == Reuse || d.Why == "" {
+		if d.Action == Reuse && !pl.o.RerunSince.IsZero() && d.Artefact.Created.After(pl.o.RerunSince) {
+			d.Why += ", again as asked for"
+		} else if d.Action == Reuse || d.Why == "" {
 			d.Action, d.Why = Run, "to be made again, as asked for"
 		}
 	case d.Why == "":
@@ -158,6 +161,9 @@ func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) error {
 	latest, chosen := "", false
 	for i := len(attempts) - 1; i >= 0; i-- {
 		a := attempts[i]
+		if err := pl.sound(a); err != nil && !cache.Lost(err) {
+			return fmt.Errorf("%s: %w", d.Node.ID, err)
+		}
 		why, ok := pl.against(d.Node, a)
 		if why.rejected {
 			rejected = append(rejected, a)
@@ -276,8 +282,11 @@ func (pl *planner) sound(a *cache.Artefact) error {
 	switch {
 	case a.Damage != nil:
 		return a.Damage
-	case pl.check:
-		return a.Verify()
+	case pl.check && a != pl.checked:
+		if err := a.Verify(); err != nil {
+			return err
+		}
+		pl.checked = a
 	}
 	return pl.read[a.Dir]
 }

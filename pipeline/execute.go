@@ -87,6 +87,7 @@ type executor struct {
 	up          map[int]*service  // those with a handle
 	kin         map[int]*kin      // service -> those that are started from the same
 	tries       map[int]int       // measurements that ran -> how often
+	notMade     map[int]bool      // measurements that show an earlier result and were to be made again
 	kept        map[int]Result    // measurements that ran -> the last attempt that left something
 	vain        map[string]string // startKey -> how a service failed to start
 	halted      string            // why nothing that measures begins any more
@@ -116,6 +117,7 @@ func newExecutor(p *Plan, o ExecuteOptions) *executor {
 		up:        make(map[int]*service),
 		tries:     make(map[int]int),
 		kept:      make(map[int]Result),
+		notMade:   make(map[int]bool),
 		vain:      make(map[string]string),
 		kin:       make(map[int]*kin),
 	}
@@ -362,7 +364,7 @@ func (x *executor) resolve(i int) error {
 
 func (x *executor) reuse(i int) {
 	n, d := x.g.Nodes[i], x.decisions[i]
-	r := Result{State: StateReused, Artefact: d.Artefact, Verdict: d.Verdict, Attempts: d.Attempts}
+	r := Result{State: StateReused, Artefact: d.Artefact, Verdict: d.Verdict, Attempts: d.Attempts, NotMade: x.notMade[i]}
 	if slot := x.g.slot(n); n.Kind == Measurement && d.Artefact.Slot != slot {
 		// The next plan shows the same, whatever is measured elsewhere.
 		if err := x.o.Store.Use(slot, d.Artefact); err != nil {
@@ -409,7 +411,7 @@ func (x *executor) settle(i int, r Result) {
 	case StateFailed:
 		x.emit(Event{Kind: Failed, Node: n, Text: r.Err.Error()})
 		x.journal(history.Record{Kind: history.NodeFailed, Node: n.ID, Error: r.Err.Error()})
-		if (x.o.FailFast || cache.NoRoom(r.Err)) && x.halted == "" {
+		if (x.o.FailFast || inVain(r.Err)) && x.halted == "" {
 			x.halted = "not begun, for " + r.why()
 		}
 	case StateSkipped, StateLeft:

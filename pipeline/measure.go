@@ -79,7 +79,7 @@ func (x *executor) measured(ctx context.Context, i int, out attempt, rt *Runtime
 	case out.err != nil || placing != nil:
 		err := errors.Join(out.err, placing)
 		x.tries[i]++
-		if !interrupted && !cache.NoRoom(err) && x.tryAgain(ctx, i, "it failed: "+firstLine(err)) {
+		if !interrupted && !inVain(err) && x.tryAgain(ctx, i, "it failed: "+firstLine(err)) {
 			return
 		}
 		x.giveUp(i, ended(err, interrupted))
@@ -122,6 +122,14 @@ func (x *executor) journalAttempt(i int, r Result) {
 // and shown as such.
 func (x *executor) giveUp(i int, r Result) {
 	kept, some := x.kept[i]
+	if !some && r.State != StateStopped && x.p.options.rerun(x.g.Nodes[i]) && x.fallBack(i, nil) {
+		// It was to be made again by wish, and was not.
+		d := &x.decisions[i]
+		d.Why += "; not made again: " + r.why()
+		x.notMade[i] = true
+		x.reuse(i)
+		return
+	}
 	if !some || r.State == StateStopped {
 		x.settle(i, r)
 		return
@@ -156,7 +164,7 @@ func (x *executor) fallBack(i int, rt *Runtime) bool {
 	}
 	pl := x.chooser()
 	pl.o.Rerun = nil
-	if rt.Service != nil {
+	if rt != nil && rt.Service != nil {
 		pl.observed = true
 		pl.o.Environment = map[string]map[string]string{x.g.Nodes[x.g.service(i)].ID: rt.Service.Environment()}
 	}

@@ -92,8 +92,10 @@ type PlanOptions struct {
 	// Only, if set, chooses the nodes that may run; services and effects also
 	// run where a chosen measurement needs them.
 	Only func(*Node) bool
-	// Rerun, if set, chooses nodes that run though they have a result.
-	Rerun func(*Node) bool
+	// Rerun, if set, chooses nodes that run though they have a result, unless
+	// that was made after RerunSince.
+	Rerun      func(*Node) bool
+	RerunSince time.Time
 }
 
 // leavesOut reports whether n must not run.

@@ -29,6 +29,7 @@ type Result struct {
 	Err      error           // with StateFailed, and why with StateSkipped
 	Verdict  Verdict         // of a measurement with an artefact
 	Attempts Attempts        // likewise: what stands behind it
+	NotMade  bool            // it shows an earlier result, was to be made again by wish, and was not
 }
 
 // Report is what became of every node, in the graph's order.

@@ -80,6 +80,13 @@ func ended(err error, interrupted bool) Result {
 	return Result{State: StateFailed, Err: err}
 }
 
+// errNotKept is an error of the store: what else is made would not be kept
+// either.
+var errNotKept = errors.New("cannot keep the result")
+
+// inVain reports whether an error says that nothing can be kept any more.
+func inVain(err error) bool { return errors.Is(err, errNotKept) || cache.NoRoom(err) }
+
 // make does the work of a node: effects leave nothing, other nodes fill a
 // draft that is published if they succeed.
 func (x *executor) make(ctx context.Context, d *Decision, rt *Runtime, unread []*cache.Artefact) (*cache.Artefact, error) {
@@ -92,7 +99,7 @@ func (x *executor) make(ctx context.Context, d *Decision, rt *Runtime, unread []
 	}
 	draft, err := x.o.Store.Draft()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w of %s: %w", errNotKept, n.ID, err)
 	}
 	rt.Dir = draft.Dir
 	begun := x.o.Now()
@@ -104,7 +111,7 @@ func (x *executor) make(ctx context.Context, d *Decision, rt *Runtime, unread []
 	}
 	a, err := x.publish(draft, d, rt, begun)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("cannot keep the result of %s: %w", n.ID, err), draft.Discard())
+		return nil, errors.Join(fmt.Errorf("%w of %s: %w", errNotKept, n.ID, err), draft.Discard())
 	}
 	return a, nil
 }

@@ -3,6 +3,7 @@ package stages
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"vbp/pipeline"
 )
@@ -52,6 +53,62 @@ func TestChoices(t *testing.T) {
 		slices.Sort(c.run)
 		if !slices.Equal(run, c.run) {
 			t.Errorf("--only %q --rerun %q runs %q, not %q", c.only, c.rerun, run, c.run)
+		}
+	}
+}
+
+// TestRerunGoesOn holds that what was to be made again and was cut short is
+// gone on with by the same command, shows what was there before meanwhile, and
+// begins anew once it is done.
+func TestRerunGoesOn(t *testing.T) {
+	w := newWorld(t)
+	spec := changed(t, oneMode, "qps: [1000]", "qps: [1000, 2000, 3000], order: as_written")
+	w.apply(spec)
+	// Each look at the clock is a second, and there is time for one point or two.
+	now := time.Now()
+	w.site.Now = func() time.Time {
+		now = now.Add(time.Second)
+		return now
+	}
+	measured := 0
+	for tries := 0; ; tries++ {
+		a, err := w.applyWith(t.Context(), ApplyOptions{PlanChoices: PlanChoices{Rerun: []string{"load"}}, Budget: 35 * time.Second}, spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range a.Report.Results {
+			if r.Node.Kind == pipeline.Measurement && r.State == pipeline.StateDone {
+				measured++
+			}
+		}
+		if tally := a.Tally(); tally.Usable+tally.Left != 3 || tally.Lost > 0 {
+			t.Fatalf("%+v", tally)
+		}
+		analysis, err := ReadAnalysis(a.RunDir)
+		if err != nil || len(analysis.Series[0].Rates) != 3 {
+			t.Fatalf("not all points are shown: %v", err)
+		}
+		if a.Tally().Left == 0 {
+			if tries == 0 {
+				t.Fatal("there was time for all at once: the test shows nothing")
+			}
+			break
+		}
+		if tries > 5 {
+			t.Fatal("it never ends")
+		}
+	}
+	if measured != 3 {
+		t.Errorf("%d measurements, not 3", measured)
+	}
+	// Another time, all are made again.
+	p, err := PlanOf(t.Context(), w.parse(spec), w.site, PlanChoices{Rerun: []string{"load"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range p.Decisions {
+		if d.Node.Kind == pipeline.Measurement && d.Action != pipeline.Run {
+			t.Errorf("%s: %s, %s", d.Node.ID, d.Action, d.Why)
 		}
 	}
 }

@@ -114,6 +114,10 @@ func (r *storedRun) readJournal(path string, stored func(cache.Key) []*cache.Art
 	records, _, err := history.Read(path)
 	if err != nil {
 		r.broken = err
+		var path *fs.PathError
+		if errors.As(err, &path) && !errors.Is(err, fs.ErrNotExist) {
+			r.ours = false // whatever it is, it cannot be told now
+		}
 	}
 	seen := make(map[*cache.Artefact]bool)
 	for _, rec := range records {

@@ -3,6 +3,7 @@ package stages
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -38,6 +39,8 @@ type ApplyOptions struct {
 	Emit      func(pipeline.Event)
 	OnPlan    func(p *pipeline.Plan, runDir string) // before anything is done; runDir is "" if nothing is to do
 	Notice    func(string)
+
+	note json.RawMessage // of the journal's beginning: see rerunNote
 }
 
 // PlanChoices are what a user wants to be different from what the store says.
@@ -74,7 +77,7 @@ type Applied struct {
 type Tally struct {
 	Usable    int // points that were loaded to their end, with at least one answered request
 	Lost      int // points without
-	Left      int // points that the budget left no time for
+	Left      int // points that the budget left no time for, or that show an earlier result and were to be made again
 	Invalid   int // of Usable: points that broke a rule of valid
 	LostSteps int // other nodes that failed by themselves
 }
@@ -89,6 +92,8 @@ func (a *Applied) Tally() Tally {
 	for _, r := range a.Report.Results {
 		switch {
 		case r.State == pipeline.StateLeft:
+		case r.NotMade:
+			t.Left++
 		case r.Node.Kind == pipeline.Measurement && r.State == pipeline.StateReused && r.Verdict.Usable:
 			t.Usable++ // nothing of what follows
 		case r.Node.Kind == pipeline.Measurement && r.Artefact != nil:
@@ -184,7 +189,8 @@ func plan(ctx context.Context, g *pipeline.Graph, store *cache.Store, exp *specs
 		return nil, err
 	}
 	p, err := pipeline.Make(g, store, pipeline.PlanOptions{
-		Now: site.Now(), Environment: known, CheckEnvironment: o.CheckEnvironment, Only: only, Rerun: rerun, Hold: hold,
+		Now: site.Now(), Environment: known, CheckEnvironment: o.CheckEnvironment, Only: only, Hold: hold,
+		Rerun: rerun, RerunSince: rerunSince(filepath.Join(site.Results, fileName(exp.Name)), o.Rerun, site.Now()),
 	})
 	if err != nil {
 		return nil, err
@@ -244,6 +250,11 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 			return a, nil
 		}
 	}
+	if len(o.Rerun) > 0 {
+		if o.note, err = json.Marshal(rerunNote{o.Rerun, rerunSince(base, o.Rerun, begun)}); err != nil {
+			return nil, err
+		}
+	}
 	if a.RunDir, err = newRunDir(base, site.Now()); err != nil {
 		return nil, err
 	}
@@ -277,7 +288,7 @@ func execute(ctx context.Context, a *Applied, store *cache.Store, site *Site, o 
 		return err
 	}
 	defer func() { err = errors.Join(err, journal.Close()) }()
-	if err := journal.Append(history.Record{At: site.Now(), Kind: history.RunBegun, Text: o.Command}); err != nil {
+	if err := journal.Append(history.Record{At: site.Now(), Kind: history.RunBegun, Text: o.Command, Data: o.note}); err != nil {
 		return err
 	}
 	x := pipeline.ExecuteOptions{
@@ -313,10 +324,15 @@ func (a *Applied) state() string {
 		return RunInterrupted
 	case t.Usable == 0 && t.Lost+t.Left > 0:
 		return RunEmpty
-	case t.Lost+t.LostSteps+t.Left > 0:
+	case t.Lost+t.LostSteps+t.Left > 0 || a.cut():
 		return RunPartial
 	}
 	return RunComplete
+}
+
+// cut reports whether something was left out by wish.
+func (a *Applied) cut() bool {
+	return a.Report != nil && slices.ContainsFunc(a.Report.Results, func(r pipeline.Result) bool { return r.State == pipeline.StateLeft })
 }
 
 // needsSecrets reports whether something is to run that is given secrets: a

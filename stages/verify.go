@@ -34,6 +34,8 @@ type Damage struct {
 	Slot  string   `json:"slot,omitempty"`  // "NAME: NODE", where it can still be told
 	Nodes []string `json:"nodes,omitempty"` // of the runs, that it is the result of
 	Runs  []string `json:"runs"`            // that refer to it
+	// Unreadable: a disk or a permission hides what is there; it may be whole.
+	Unreadable bool `json:"unreadable,omitempty"`
 }
 
 // VerifyStore reads every result that a results folder stores, and compares
@@ -58,7 +60,7 @@ func VerifyStore(ctx context.Context, results string, each func(read, all int)) 
 			c.Bytes += a.Bytes
 		} else {
 			damaged[a.Dir] = a
-			c.Damaged = append(c.Damaged, Damage{Path: a.Dir, Key: string(a.Key), What: whatIsWrong(a, err), Slot: a.Slot, Runs: []string{}})
+			c.Damaged = append(c.Damaged, Damage{Path: a.Dir, Key: string(a.Key), What: whatIsWrong(a, err), Slot: a.Slot, Runs: []string{}, Unreadable: a.Key != "" && !cache.Lost(err)})
 		}
 		if each != nil {
 			each(c.Results, max(c.Results, listing.Len()))

@@ -128,7 +128,7 @@ func reportApply(a *stages.Applied, asJSON bool, stdout, stderr io.Writer) error
 		fmt.Fprintf(stderr, "vbp: %d of %d points are not valid (see the table); they are shown, and the same command measures them again\n", t.Invalid, t.Usable+t.Lost)
 	}
 	switch {
-	case t.Left > 0:
+	case t.Left > 0 && a.Report.OutOfBudget:
 		return exitError{exitPartial, fmt.Errorf("the budget is spent: %s; the same command goes on from there", lostText(t))}
 	case t.Usable == 0 && t.Lost > 0:
 		text := "no point has a usable result"
@@ -136,7 +136,7 @@ func reportApply(a *stages.Applied, asJSON bool, stdout, stderr io.Writer) error
 			text += "; the logs of servers that were started are in " + logs
 		}
 		return exitError{exitNothing, errors.New(text)}
-	case t.Lost+t.LostSteps > 0:
+	case t.Lost+t.LostSteps+t.Left > 0:
 		return exitError{exitPartial, fmt.Errorf("partial: %s; the same command tries again", lostText(t))}
 	}
 	return nil
@@ -168,7 +168,7 @@ func lostText(t stages.Tally) string {
 	var parts []string
 	all := t.Usable + t.Lost + t.Left
 	if t.Left > 0 {
-		parts = append(parts, fmt.Sprintf("%d of %d points are left", t.Left, all))
+		parts = append(parts, fmt.Sprintf("%d of %d points are left to be made", t.Left, all))
 	}
 	if t.Lost > 0 {
 		parts = append(parts, fmt.Sprintf("%d of %d points have no usable result", t.Lost, all))

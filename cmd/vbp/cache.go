@@ -90,8 +90,13 @@ finds those that nothing has read.`,
 
 // printCheck names what is damaged, and what to do about it.
 func printCheck(w io.Writer, c *stages.StoreCheck) {
+	hidden := 0
 	for _, d := range c.Damaged {
-		what := d.Slot
+		what, state := d.Slot, "damaged"
+		if d.Unreadable {
+			state = "hidden "
+			hidden++
+		}
 		if what == "" {
 			what = strings.Join(d.Nodes, ", ")
 		}
@@ -101,7 +106,7 @@ func printCheck(w io.Writer, c *stages.StoreCheck) {
 		if what == "" {
 			what = "a result that no run refers to"
 		}
-		fmt.Fprintf(w, "damaged  %s: %s\n", what, d.What)
+		fmt.Fprintf(w, "%s  %s: %s\n", state, what, d.What)
 		fmt.Fprintf(w, "         %s\n", d.Path)
 		for _, run := range d.Runs {
 			fmt.Fprintf(w, "         shown by %s\n", run)
@@ -113,7 +118,12 @@ func printCheck(w io.Writer, c *stages.StoreCheck) {
 		fmt.Fprintln(w, "every one is what was written.")
 		return
 	}
-	fmt.Fprintf(w, "%d damaged. Delete the folders named above (rm -r); the next vbp apply of the spec makes them again. Runs that show them hold the same files.\n", len(c.Damaged))
+	if n := len(c.Damaged) - hidden; n > 0 {
+		fmt.Fprintf(w, "%d damaged. Delete the folders named above (rm -r); the next vbp apply of the spec makes them again. Runs that show them hold the same files.\n", n)
+	}
+	if hidden > 0 {
+		fmt.Fprintf(w, "%d hidden: these could not be read and may be whole; mend the disk or the permissions.\n", hidden)
+	}
 }
 
 func tellUnread(w io.Writer, runs []string) {

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"vbp/pipeline"
 	"vbp/stages"
 )
 
@@ -110,6 +111,9 @@ func one(w io.Writer, b stages.Behind) {
 		name := "why"
 		if i > 0 {
 			name = ""
+		}
+		if why == pipeline.NotDoneYet {
+			why = "it had not been done before"
 		}
 		line(name, "%s", firstOf(why))
 	}

@@ -43,6 +43,18 @@ type Artefact struct {
 // its manifest says.
 var ErrDamaged = errors.New("its stored result is damaged")
 
+// Lost reports whether an error says that what was stored is no longer there as
+// it was, so that it must be made again. Another error says that it could not be
+// read, by a disk or a permission: nobody knows then what is there.
+func Lost(err error) bool { return errors.Is(err, ErrDamaged) || errors.Is(err, ErrGone) }
+
+func cannotRead(err error) error {
+	if errors.Is(err, fs.ErrNotExist) { // since it was listed
+		return fmt.Errorf("%w: %v", ErrDamaged, err)
+	}
+	return failure("a stored result cannot be read", err)
+}
+
 // ErrGone says that an artefact is no longer in the store.
 var ErrGone = errors.New("its stored result is gone")
 
@@ -95,6 +107,8 @@ func lookInto(dir string, key Key, attempt string) (*Manifest, error) {
 			return nil, ErrGone
 		}
 		return nil, fmt.Errorf("%w: %s is missing", ErrDamaged, manifestName)
+	case err != nil && !Lost(err):
+		return nil, cannotRead(err)
 	case err != nil:
 		return nil, err
 	case m.Key != key || m.Attempt != attempt:
@@ -120,7 +134,7 @@ func (m *Manifest) checkSizes(dir string) error {
 		case errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("%w: %s is missing", ErrDamaged, f.Name)
 		case err != nil:
-			return fmt.Errorf("%w: %v", ErrDamaged, err)
+			return cannotRead(err)
 		case info.Size() != f.Size:
 			return fmt.Errorf("%w: %s has %d bytes, not %d", ErrDamaged, f.Name, info.Size(), f.Size)
 		}
@@ -140,7 +154,7 @@ func (a *Artefact) Verify() error {
 	for _, f := range m.Files {
 		sum, _, err := hashFile(filepath.Join(a.Dir, filepath.FromSlash(f.Name)))
 		if err != nil {
-			return fmt.Errorf("%w: %v", ErrDamaged, err)
+			return cannotRead(err)
 		}
 		if sum != f.SHA256 {
 			return fmt.Errorf("%w: %s has another checksum than when it was written", ErrDamaged, f.Name)
