@@ -104,6 +104,9 @@ func (pl *planner) decide(d *Decision, i int, needs []need) error {
 	case d.Why == "":
 		d.Why, err = pl.changed(n, needs)
 	}
+	if d.Action == Run && pl.o.leavesOut(n) {
+		d.Action, d.Why = Skip, "left out, as asked for ("+d.Why+")"
+	}
 	return err
 }
 
@@ -240,6 +243,9 @@ func (pl *planner) against(n *Node, a *cache.Artefact) (why reason, ok bool) {
 	}
 	if !j.verdict.Usable {
 		return reason{notUsable + j.verdict.Reason, true}, false
+	}
+	if age := pl.o.Now.Sub(a.Created); age < -time.Hour {
+		return reason{text: fmt.Sprintf("measured %s after now, by this machine's clock", ageText(-age.Truncate(time.Minute)))}, false
 	}
 	if n.MaxAge > 0 && pl.o.Now.Sub(a.Created) > n.MaxAge {
 		return reason{text: fmt.Sprintf("measured %s, and only what is younger than %s is reused", ago(pl.o.Now.Sub(a.Created)), ageText(n.MaxAge))}, false

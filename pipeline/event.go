@@ -12,6 +12,7 @@ const (
 	Reused   EventKind = "reused"
 	Done     EventKind = "done"
 	Failed   EventKind = "failed"
+	Again    EventKind = "again" // it is to be tried again, later
 	Skipped  EventKind = "skipped"
 	Started  EventKind = "started" // a service is up
 	Stopped  EventKind = "stopped" // a service is gone

@@ -90,7 +90,9 @@ type executor struct {
 	notMade     map[int]bool      // measurements that show an earlier result and were to be made again
 	kept        map[int]Result    // measurements that ran -> the last attempt that left something
 	vain        map[string]string // startKey -> how a service failed to start
-	halted      string            // why nothing that measures begins any more
+	waits       context.Context   // of waiting for others: ends when nothing more is to begin
+	stopWaiting context.CancelFunc
+	halted      string // why nothing that measures begins any more
 	outOfBudget bool
 	twins       map[cache.Key][]string
 	fatal       error
@@ -157,6 +159,12 @@ func (x *executor) usedBy(i int) *service {
 }
 
 func (x *executor) loop(ctx context.Context) error {
+	x.waits, x.stopWaiting = context.WithCancel(ctx)
+	defer x.stopWaiting()
+	if !x.o.Deadline.IsZero() {
+		end := time.AfterFunc(x.o.Deadline.Sub(x.o.Now()), x.stopWaiting)
+		defer end.Stop()
+	}
 	for i := range x.g.Nodes {
 		if x.waiting[i] == 0 {
 			heap.Push(&x.ready, i)
@@ -294,6 +302,10 @@ func (x *executor) consider(i int) {
 			return
 		}
 	}
+	if d.Action == Skip { // as it turned out
+		x.settle(i, Result{State: StateLeft, Err: errors.New(d.Why)})
+		return
+	}
 	if d.Action == Reuse {
 		x.reuse(i)
 		return
@@ -411,9 +423,7 @@ func (x *executor) settle(i int, r Result) {
 	case StateFailed:
 		x.emit(Event{Kind: Failed, Node: n, Text: r.Err.Error()})
 		x.journal(history.Record{Kind: history.NodeFailed, Node: n.ID, Error: r.Err.Error()})
-		if (x.o.FailFast || inVain(r.Err)) && x.halted == "" {
-			x.halted = "not begun, for " + r.why()
-		}
+		x.haltAfter(r)
 	case StateSkipped, StateLeft:
 		x.emit(Event{Kind: Skipped, Node: n, Text: r.Err.Error()})
 		x.journal(history.Record{Kind: history.NodeSkipped, Node: n.ID, Text: r.Err.Error()})
@@ -433,6 +443,21 @@ func (x *executor) settle(i int, r Result) {
 	}
 }
 
+// halt lets nothing begin any more that measures, nor wait for its turn.
+func (x *executor) halt(why string) {
+	if x.halted == "" {
+		x.halted = why
+		x.stopWaiting()
+	}
+}
+
+// haltAfter halts after a failure that is not to be gone on after.
+func (x *executor) haltAfter(r Result) {
+	if x.o.FailFast || inVain(r.Err) {
+		x.halt("not begun, for " + r.why())
+	}
+}
+
 // halts reports whether node i must not begin any more: it would measure, and
 // the time for that is up, or something failed.
 func (x *executor) halts(i int) bool {
@@ -440,7 +465,8 @@ func (x *executor) halts(i int) bool {
 		return false
 	}
 	if x.halted == "" && !x.o.Deadline.IsZero() && !x.o.Now().Before(x.o.Deadline) {
-		x.halted, x.outOfBudget = OutOfBudget, true
+		x.outOfBudget = true
+		x.halt(OutOfBudget)
 	}
 	return x.halted != ""
 }

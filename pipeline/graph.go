@@ -148,6 +148,9 @@ func (rt *Runtime) Keep(r Record) { rt.record = r }
 type Verdict struct {
 	Usable bool
 	Reason string // why not: the rule that failed
+	// Lasting says that another attempt beside the same start of the service
+	// would end likewise.
+	Lasting bool
 }
 
 // Graph is nodes in order of preference: of several that could run, the

@@ -1,13 +1,18 @@
 package pipeline
 
-import "fmt"
+import (
+	"fmt"
+	"sync"
+)
 
 // kin are services that are started from the same: the blocks of a sweep deploy
 // the same again. What one of them shows of its environment holds for what was
 // measured on all, and they must all show the same.
 type kin struct {
-	members     []int
-	seen        bool // one was up
+	members []int
+
+	mu          sync.Mutex // of what follows: services start at the same time
+	seen        bool       // one was up
 	environment map[string]string
 
 	// parked are those that are only needed if an environment contradicts what
@@ -41,11 +46,10 @@ func (x *executor) awaits(k *kin) bool {
 	return false
 }
 
-// shown notes what service s showed, and starts of its parked kin those on
-// which something must be measured again.
+// shown starts, of the parked kin of service s, which is up, those on which
+// something must be measured again.
 func (x *executor) shown(s *service) {
 	k := x.kin[s.i]
-	k.seen, k.environment = true, s.environment
 	parked := k.parked
 	k.parked = nil
 	for _, j := range parked {
@@ -102,13 +106,23 @@ func (x *executor) unparkAll() bool {
 	return some
 }
 
-// alike is an error if env is another than one of k has shown before.
-func (k *kin) alike(env map[string]string) error {
+// show notes what the first of k showed, and is an error if env is another.
+func (k *kin) show(env map[string]string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if !k.seen {
+		k.seen, k.environment = true, env
 		return nil
 	}
 	if diff := environmentDiff(k.environment, env, true); diff != "" {
 		return fmt.Errorf("it is another server than before in this run: %s", diff)
 	}
 	return nil
+}
+
+// shows is what one of k showed, if one was up.
+func (k *kin) shows() (environment map[string]string, seen bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.environment, k.seen
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // blocks is a graph of one deployment in n blocks, each with a point of its
@@ -46,9 +47,16 @@ func (w *world) all(version string) {
 
 // What one block's service shows holds for what was measured in others.
 func TestKin(t *testing.T) {
-	for _, tc := range []struct{ version, ran string }{
-		{"1", "deploy 2, warmup 2, load 2, collect"},
-		{"2", "deploy 2, warmup 2, load 2, deploy 0, warmup 0, load 0, deploy 1, warmup 1, load 1, collect"},
+	lease := func(context.Context, *Node, func(string)) (map[string][]string, func() error, error) {
+		return nil, nil, nil
+	}
+	for _, tc := range []struct {
+		version, ran string
+		lease        Lease
+	}{
+		{"1", "deploy 2, warmup 2, load 2, collect", nil},
+		{"2", "deploy 2, warmup 2, load 2, deploy 0, warmup 0, load 0, deploy 1, warmup 1, load 1, collect", nil},
+		{"2", "deploy 2, warmup 2, load 2, deploy 0, warmup 0, load 0, deploy 1, warmup 1, load 1, collect", lease},
 	} {
 		w := newWorld(t)
 		w.all("1")
@@ -59,10 +67,12 @@ func TestKin(t *testing.T) {
 		if d := p.Decisions[g.index["load 0"]]; d.Action != Reuse || !strings.HasSuffix(d.Why, unlessEnvironment) {
 			t.Errorf("%s: %s, %s", tc.version, d.Action, d.Why)
 		}
-		rep, err := w.execute(t.Context(), p)
+		w.ran = nil
+		rep, err := Execute(t.Context(), p, ExecuteOptions{Store: w.store, Now: func() time.Time { return w.now }, Lease: tc.lease})
 		if err != nil {
 			t.Fatal(err)
 		}
+		w.allStopped()
 		w.wantRan(strings.Split(tc.ran, ", ")...)
 		for i := range 3 {
 			r := rep.Result(fmt.Sprint("load ", i))

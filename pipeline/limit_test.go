@@ -153,3 +153,76 @@ func TestOnly(t *testing.T) {
 		}
 	}
 }
+
+// What waits for others does not wait on once nothing is to begin any more.
+func TestHaltEndsWaiting(t *testing.T) {
+	w := newWorld(t)
+	w.fails["load simple 1"] = errors.New("no route")
+	g := w.graph(two())
+	for _, n := range g.Nodes {
+		n.Uses = nil // both services at a time
+	}
+	waiting := make(chan struct{})
+	w.during = func(_ context.Context, id string) {
+		if id == "load simple 1" {
+			<-waiting
+		}
+	}
+	rep, err := Execute(t.Context(), w.plan(g), ExecuteOptions{
+		Store: w.store, FailFast: true,
+		Lease: func(ctx context.Context, n *Node, _ func(string)) (map[string][]string, func() error, error) {
+			if n.ID == "deploy nixl" {
+				close(waiting)
+				<-ctx.Done()
+				return nil, nil, context.Cause(ctx)
+			}
+			return nil, nil, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := rep.Result("deploy nixl"); r.State != StateSkipped || !strings.HasPrefix(r.Err.Error(), "not begun, for load simple 1 failed") {
+		t.Errorf("%s: %v", r.State, r.Err)
+	}
+	w.allStopped()
+}
+
+// A key that another process holds is not waited for beyond the deadline.
+func TestDeadlineEndsTurn(t *testing.T) {
+	w := newWorld(t)
+	g := w.graph(small())
+	p := w.plan(g)
+	lock, err := w.store.LockKey(t.Context(), p.Decisions[g.index["load simple 1"]].Key, "measure it", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
+	rep, err := Execute(t.Context(), p, ExecuteOptions{Store: w.store, Deadline: time.Now().Add(100 * time.Millisecond)})
+	if err != nil || !rep.OutOfBudget || !rep.Result("load simple 1").OutOfBudget() || !rep.Result("load simple 2").OutOfBudget() {
+		t.Errorf("%v, %+v", err, rep.Result("load simple 1"))
+	}
+	w.allStopped()
+}
+
+// What a service that was only to be looked at shows starts no measurement
+// that is left out.
+func TestOnlyWithAnotherEnvironment(t *testing.T) {
+	w := newWorld(t)
+	w.env["deploy simple"] = map[string]string{"engine_version": "1"}
+	g := w.graph(small())
+	w.apply(g)
+	w.env["deploy simple"] = map[string]string{"engine_version": "2"}
+	p, err := Make(g, w.store, PlanOptions{Now: w.now, Only: func(n *Node) bool { return n.Stage == "deploy" }, CheckEnvironment: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep, err := w.execute(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wantRan("deploy simple")
+	if r := rep.Result("load simple 1"); r.State != StateLeft || !strings.Contains(r.Err.Error(), "left out, as asked for (the environment differs: engine_version: 1 -> 2)") {
+		t.Errorf("%s: %v", r.State, r.Err)
+	}
+}

@@ -13,6 +13,7 @@ import (
 type attempt struct {
 	artefact *cache.Artefact
 	why      string // it is another process's: how old it is
+	halted   bool   // nothing is to begin any more
 	lost     error  // the service does not work; nothing was tried
 	err      error
 }
@@ -20,9 +21,15 @@ type attempt struct {
 // measure takes one attempt. Of several processes that want the same
 // measurement one takes it, and the others find it.
 func (x *executor) measure(ctx context.Context, d *Decision, rt *Runtime) (out attempt) {
-	lock, err := x.o.Store.LockKey(ctx, d.Key, "measure "+d.Node.ID, func(h cache.Holder) {
+	lock, err := x.o.Store.LockKey(x.waits, d.Key, "measure "+d.Node.ID, func(h cache.Holder) {
 		rt.Emit(Event{Text: fmt.Sprintf("waiting: %s measures the same", h)})
 	})
+	if x.waits.Err() != nil && ctx.Err() == nil {
+		if lock != nil {
+			err = lock.Release()
+		}
+		return attempt{halted: true, err: err}
+	}
 	if err != nil {
 		return attempt{err: err}
 	}
@@ -73,6 +80,12 @@ func (x *executor) measured(ctx context.Context, i int, out attempt, rt *Runtime
 	n, d := x.g.Nodes[i], &x.decisions[i]
 	interrupted := ctx.Err() != nil
 	switch {
+	case out.halted && x.halts(i):
+		x.giveUp(i, Result{State: StateSkipped, Err: errors.New(x.halted)})
+		return
+	case out.halted: // by another clock than the executor's
+		x.giveUp(i, Result{State: StateStopped, Err: errors.New("nothing more is to begin")})
+		return
 	case out.lost != nil:
 		x.lost(ctx, i, out.lost)
 		return
@@ -85,8 +98,11 @@ func (x *executor) measured(ctx context.Context, i int, out attempt, rt *Runtime
 		x.giveUp(i, ended(err, interrupted))
 		return
 	case out.why != "":
-		d.Action, d.Artefact, d.Why, d.Verdict = Reuse, out.artefact, out.why, Verdict{Usable: true}
-		d.note(out.artefact, true, out.artefact.Slot == x.g.slot(n))
+		if !x.fallBack(i, rt) { // decides as the next plan will
+			d.Action, d.Artefact, d.Verdict = Reuse, out.artefact, Verdict{Usable: true}
+			d.note(out.artefact, true, out.artefact.Slot == x.g.slot(n))
+		}
+		d.Why = out.why
 		x.reuse(i)
 		return
 	}
@@ -99,7 +115,7 @@ func (x *executor) measured(ctx context.Context, i int, out attempt, rt *Runtime
 	x.journalAttempt(i, r)
 	x.emit(Event{Kind: Done, Node: n, Took: took, Data: r})
 	if !r.Verdict.Usable {
-		if !interrupted && x.tryAgain(ctx, i, notUsable+r.Verdict.Reason) {
+		if !interrupted && !r.Verdict.Lasting && x.tryAgain(ctx, i, notUsable+r.Verdict.Reason) {
 			return
 		}
 		if x.fallBack(i, rt) {
@@ -122,7 +138,11 @@ func (x *executor) journalAttempt(i int, r Result) {
 // and shown as such.
 func (x *executor) giveUp(i int, r Result) {
 	kept, some := x.kept[i]
-	if !some && r.State != StateStopped && x.p.options.rerun(x.g.Nodes[i]) && x.fallBack(i, nil) {
+	r.Node = x.g.Nodes[i]
+	if r.State == StateFailed {
+		x.haltAfter(r)
+	}
+	if r.State != StateStopped && x.p.options.rerun(x.g.Nodes[i]) && x.fallBack(i, nil) {
 		// It was to be made again by wish, and was not.
 		d := &x.decisions[i]
 		d.Why += "; not made again: " + r.why()
@@ -151,6 +171,7 @@ func (x *executor) tryAgain(ctx context.Context, i int, why string) bool {
 	}
 	x.decisions[i].Why = "again, for " + why
 	x.journal(history.Record{Kind: history.NodeAgain, Node: n.ID, Text: why})
+	x.emit(Event{Kind: Again, Node: n, Text: why})
 	x.claims.enqueue(i, n, x.tries[i])
 	return true
 }
@@ -159,9 +180,6 @@ func (x *executor) tryAgain(ctx context.Context, i int, why string) bool {
 // were just made and cannot: one that was to be replaced by wish, say.
 func (x *executor) fallBack(i int, rt *Runtime) bool {
 	d := x.decisions[i]
-	if d.Attempts.Total <= x.tries[i] {
-		return false
-	}
 	pl := x.chooser()
 	pl.o.Rerun = nil
 	if rt != nil && rt.Service != nil {

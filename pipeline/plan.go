@@ -357,7 +357,7 @@ func (pl *planner) pass() (*Plan, error) {
 				return nil, err
 			}
 		}
-		if n.leavesResult() && (d.Action == Run || d.Action == Pending) && pl.o.leavesOut(n) {
+		if d.Action == Pending && pl.o.leavesOut(n) {
 			d.Action, d.Why = Skip, "left out, as asked for ("+d.Why+")"
 		}
 	}

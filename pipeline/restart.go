@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"vbp/pipeline/history"
@@ -36,6 +37,7 @@ func (x *executor) lost(ctx context.Context, i int, why error) {
 		s.restarts, s.down, s.why = s.restarts+1, true, why
 	}
 	s.parked = append(s.parked, i)
+	x.emit(Event{Kind: Again, Node: x.g.Nodes[i], Text: "its service no longer works"})
 	x.restart(ctx, s)
 }
 
@@ -64,6 +66,18 @@ func (x *executor) restart(ctx context.Context, s *service) {
 // worked.
 func (x *executor) startAgain(ctx context.Context, s *service) {
 	n := x.g.Nodes[s.i]
+	if ctx.Err() != nil || x.fatal != nil || x.halts(s.i) {
+		delete(x.up, s.i)
+		x.giveBack(s)
+		s.down, s.dead = false, fmt.Errorf("%s no longer works: %w", n.ID, s.why)
+		for _, i := range s.parked {
+			if x.halted != "" && ctx.Err() == nil && x.fatal == nil {
+				x.giveUp(i, Result{State: StateSkipped, Err: errors.New(x.halted)})
+			}
+		}
+		s.parked = nil
+		return
+	}
 	x.running++
 	rt := x.runtime(s.i, s.granted)
 	rt.Restarts, rt.Before = s.restarts, true

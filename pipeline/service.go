@@ -52,12 +52,7 @@ func (x *executor) lease(ctx context.Context, i int, claimed map[string][]string
 	}
 	x.running++
 	go func() {
-		within, cancel := ctx, context.CancelFunc(func() {})
-		if !x.o.Deadline.IsZero() {
-			within, cancel = context.WithTimeout(ctx, x.o.Deadline.Sub(x.o.Now()))
-		}
-		defer cancel()
-		granted, release, err := x.o.Lease(within, n, func(text string) {
+		granted, release, err := x.o.Lease(x.waits, n, func(text string) {
 			x.emit(Event{Kind: Progress, Node: n, Text: text})
 		})
 		x.done <- func() {
@@ -133,18 +128,18 @@ func (x *executor) start(ctx context.Context, i int) {
 	x.running++
 	k := x.kin[i]
 	rt := x.runtime(i, s.granted)
-	rt.Before = k.seen
+	_, rt.Before = k.shows()
 	asked := x.o.Now()
 	go func() {
 		h, env, err, left := x.bringUp(ctx, n, rt)
 		if err == nil {
-			if err = k.alike(env); err != nil {
+			if err = k.show(env); err != nil {
 				left = x.end(h)
 			}
 		}
 		interrupted := ctx.Err() != nil
 		x.done <- func() {
-			if err != nil && left == nil && !interrupted && rt.Before && h == nil && s.restarts < n.Restarts && !x.halts(i) {
+			if err != nil && left == nil && !interrupted && x.fatal == nil && rt.Before && h == nil && s.restarts < n.Restarts && !x.halts(i) {
 				// It could be started before: something is in its way.
 				s.restarts++
 				x.emit(Event{Kind: Failed, Node: n, Text: fmt.Sprintf("could not be started, and is tried again (%d of %d): %v", s.restarts, n.Restarts, err)})
@@ -235,6 +230,9 @@ func (x *executor) lookAgain(s *service) error {
 	var err error
 	if pl.listing, err = x.o.Store.List(); err != nil {
 		return err
+	}
+	if env, seen := x.kin[s.i].shows(); seen {
+		pl.observed, pl.o.Environment = true, map[string]map[string]string{x.g.Nodes[s.i].ID: env}
 	}
 	for i := range x.decisions {
 		d := &x.decisions[i]

@@ -137,8 +137,8 @@ func (r *ran) countAttempts(p *ShownPoint, o *outcome, shown *Attempt, others []
 	}
 	counted := make(map[string]bool)
 	count := func(a *Attempt) {
-		if a.Created.After(r.ended) || counted[a.Attempt] {
-			return
+		if a.Created.After(r.ended) || counted[a.Attempt] || shown != nil && shown.For != "" && a.For != "" && a.For != shown.For {
+			return // later, or for another experiment
 		}
 		counted[a.Attempt] = true
 		p.Attempts++
@@ -248,12 +248,15 @@ func figuresOf(files []string) []string {
 // file of each.
 func Figures(a *Applied) []string {
 	var out []string
-	for _, d := range a.Plan.Decisions {
+	for i, d := range a.Plan.Decisions {
+		if d.Node.Stage != "plot" {
+			continue
+		}
 		art := d.Artefact
 		if a.Report != nil {
-			art = a.Report.Result(d.Node.ID).Artefact
+			art = a.Report.Results[i].Artefact // in the same order
 		}
-		if d.Node.Stage != "plot" || art == nil {
+		if art == nil {
 			continue
 		}
 		m, err := art.Manifest()

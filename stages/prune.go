@@ -67,7 +67,9 @@ func PlanPrune(ctx context.Context, results string, rules PruneRules, now time.T
 	rules.Names = slices.Clone(rules.Names)
 	p := &pruner{
 		results: results, rules: rules, now: now, store: cache.At(filepath.Join(results, storeDir)),
-		busy: func(experiment string) (string, error) { return heldBy(experimentLock(results, experiment)) },
+		busy: func(experiment string) (string, error) {
+			return heldBy(experimentLock(filepath.Join(results, storeDir), experiment))
+		},
 	}
 	if err := p.look(ctx); err != nil {
 		return nil, err
@@ -75,8 +77,9 @@ func PlanPrune(ctx context.Context, results string, rules PruneRules, now time.T
 	return p.out, p.choose(ctx)
 }
 
-// experimentLock is the lock that lockExperiment takes, of the experiment
-// whose runs are in results/folder.
-func experimentLock(results, folder string) string {
-	return filepath.Join(results, storeDir, "locks", folder+".lock")
+// experimentLock is the lock, in the store at root, that lockExperiment takes of
+// the experiment whose runs are in folder: apart from the store's own locks,
+// for an experiment may have any name.
+func experimentLock(root, folder string) string {
+	return filepath.Join(root, "locks", "names", folder+".lock")
 }

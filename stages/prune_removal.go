@@ -103,11 +103,11 @@ func (l *pruneLocks) take(experiment string) (who string, err error) {
 	if l.held[experiment] != nil {
 		return "", nil
 	}
-	dir := filepath.Join(l.root, "locks")
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+	path := experimentLock(l.root, experiment)
+	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return "", nil // nothing was ever applied here
 	}
-	lock, holder, err := cache.TryLock(filepath.Join(dir, experiment+".lock"), "prune "+experiment)
+	lock, holder, err := cache.TryLock(path, "prune "+experiment)
 	switch {
 	case err != nil:
 		return "", err

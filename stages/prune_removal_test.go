@@ -65,7 +65,7 @@ func TestPruneChild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, _, err := cache.TryLock(filepath.Join(args[0], "locks", args[1]+".lock"), "apply "+args[1])
+		l, _, err := cache.TryLock(experimentLock(args[0], args[1]), "apply "+args[1])
 		if err != nil || l == nil {
 			t.Fatal("not locked", err)
 		}

@@ -17,6 +17,9 @@ type rerunNote struct {
 	Since time.Time `json:"since"` // what was made after it need not be made again
 }
 
+// cutShort is the data of the end of a run whose budget was spent.
+const cutShort = `{"out_of_budget":true}`
+
 // rerunSince is since when what words name has been made again: since the first
 // of the newest runs below base that were to and did not come to their end;
 // now if the newest run is none of these.
@@ -34,8 +37,8 @@ func rerunSince(base string, words []string, now time.Time) time.Time {
 	if json.Unmarshal(first.Data, &note) != nil || !slices.Equal(note.Rerun, words) {
 		return now
 	}
-	if last.Kind == history.RunDone && (last.Text == RunComplete || last.Text == RunEmpty) {
-		return now
+	if last.Kind == history.RunDone && last.Text != RunInterrupted && string(last.Data) != cutShort {
+		return now // it came to its end, whatever that was
 	}
 	return note.Since
 }

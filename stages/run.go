@@ -141,12 +141,14 @@ type Locked struct {
 	Holder cache.Holder
 }
 
-func (l *Locked) Error() string {
+func (l *Locked) Error() string { return l.what() + "; --wait waits for it to end" }
+
+func (l *Locked) what() string {
 	doing := "applied"
 	if strings.HasPrefix(l.Holder.What, "prune") {
 		doing = "pruned"
 	}
-	return fmt.Sprintf("%s is being %s by %s; --wait waits for it to end", l.Name, doing, l.Holder)
+	return fmt.Sprintf("%s is being %s by %s", l.Name, doing, l.Holder)
 }
 
 // BadPlan is the error of a spec that asks for what cannot be done.
@@ -209,7 +211,6 @@ const planMemory = 256 << 20
 // earlier run's. Errors about nodes are in the report; an error here is one
 // of the whole.
 func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOptions) (a *Applied, err error) {
-	begun := site.Now()
 	g, err := Build(exp, site)
 	if err != nil {
 		return nil, &BadPlan{err} // before anything is written
@@ -224,6 +225,7 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, lock.Release()) }()
+	begun := site.Now() // of the budget: not of the wait for another apply
 	killed, err := local.Reap(site.stateDir())
 	if err != nil {
 		return nil, fmt.Errorf("looking for servers that an earlier apply left: %w%s", err, cache.Hint(err))
@@ -269,10 +271,10 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 
 // lockExperiment lets one process apply an experiment at a time.
 func lockExperiment(ctx context.Context, name string, store *cache.Store, o ApplyOptions) (*cache.Lock, error) {
-	path := filepath.Join(store.Root(), "locks", fileName(name)+".lock")
+	path := experimentLock(store.Root(), fileName(name))
 	if o.Wait {
 		return cache.WaitLock(ctx, path, "apply "+name, func(h cache.Holder) {
-			o.Notice(fmt.Sprintf("waiting: %s is being applied by %s", name, h))
+			o.Notice("waiting: " + (&Locked{name, h}).what())
 		})
 	}
 	lock, holder, err := cache.TryLock(path, "apply "+name)
@@ -303,9 +305,11 @@ func execute(ctx context.Context, a *Applied, store *cache.Store, site *Site, o 
 	if err != nil {
 		return err
 	}
-	return journal.Append(history.Record{
-		At: site.Now(), Kind: history.RunDone, Text: a.state(), Fingerprint: a.Report.Fingerprint,
-	})
+	end := history.Record{At: site.Now(), Kind: history.RunDone, Text: a.state(), Fingerprint: a.Report.Fingerprint}
+	if a.Report.OutOfBudget {
+		end.Data = json.RawMessage(cutShort)
+	}
+	return journal.Append(end)
 }
 
 // States of a run, as its journal and list tell them.

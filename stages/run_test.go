@@ -171,7 +171,7 @@ func TestApplyInterrupted(t *testing.T) {
 
 func TestApplyLocked(t *testing.T) {
 	w := newWorld(t)
-	locks := filepath.Join(w.site.Results, storeDir, "locks")
+	locks := filepath.Join(w.site.Results, storeDir, "locks", "names")
 	if err := os.MkdirAll(locks, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -141,7 +141,9 @@ func (s *standard) judge(facts map[string]float64, environment map[string]string
 	if why == "" {
 		why = firstBroken(s.proof, facts)
 	}
-	return pipeline.Verdict{Usable: why == "", Reason: why}
+	// What is known of a start holds for all points on it.
+	lasting := strings.Contains(why, "warmup_slowdown") || strings.HasPrefix(why, "expect ")
+	return pipeline.Verdict{Usable: why == "", Reason: why, Lasting: lasting}
 }
 
 // equal compares numbers as numbers.

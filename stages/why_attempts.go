@@ -206,8 +206,9 @@ type use struct {
 // what lies under some keys.
 func usesIn(results string, keys map[cache.Key]bool) map[attemptID]use {
 	out := make(map[attemptID]use)
-	journals, _ := filepath.Glob(filepath.Join(escapeGlob(results), "*", "*", history.FileName))
-	for _, path := range journals {
+	dirs, _ := findRuns(results)
+	for _, dir := range dirs {
+		path := filepath.Join(dir, history.FileName)
 		if !mentions(path, keys) {
 			continue
 		}
@@ -215,7 +216,6 @@ func usesIn(results string, keys map[cache.Key]bool) map[attemptID]use {
 		if err != nil {
 			continue // it is another run's, and told there
 		}
-		dir := filepath.Dir(path)
 		var other ran
 		other.read(records)
 		for _, o := range other.outcomes {

@@ -25,6 +25,7 @@ type progress struct {
 	quiet bool
 
 	total, finished int // nodes that leave a result or act
+	ended           map[*pipeline.Node]bool
 	left            map[string]time.Duration
 	active          []*activity // in order of beginning
 	drawn           int         // lines of the block on the screen
@@ -42,7 +43,7 @@ type activity struct {
 }
 
 func newProgress(w io.Writer, quiet bool) *progress {
-	p := &progress{w: w, quiet: quiet, left: make(map[string]time.Duration)}
+	p := &progress{w: w, quiet: quiet, left: make(map[string]time.Duration), ended: make(map[*pipeline.Node]bool)}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.term = f
 		p.stop = make(chan struct{})
@@ -136,6 +137,16 @@ func (p *progress) event(e pipeline.Event) {
 		if text := doneText(name, e, a); text != "" {
 			p.line(text)
 		}
+	case pipeline.Again:
+		p.drop(e.Node)
+		if p.ended[e.Node] {
+			p.ended[e.Node] = false
+			p.finished--
+		}
+	case pipeline.Reused, pipeline.Skipped:
+		if _, planned := p.left[e.Node.ID]; planned {
+			p.finish(e.Node)
+		}
 	case pipeline.Failed:
 		p.finish(e.Node)
 		p.line(e.Node.ID + ": failed: " + e.Text)
@@ -201,8 +212,17 @@ func liveShare(l *stages.LoadProgress) string {
 }
 
 func (p *progress) finish(n *pipeline.Node) *activity {
-	p.finished++
+	if !p.ended[n] { // a service that is started again ends its start twice
+		p.ended[n] = true
+		p.finished++
+	}
 	delete(p.left, n.ID)
+	return p.drop(n)
+}
+
+// drop takes a node from those at work, which is to be tried again or has
+// ended.
+func (p *progress) drop(n *pipeline.Node) *activity {
 	for i, a := range p.active {
 		if a.node == n {
 			p.active = append(p.active[:i:i], p.active[i+1:]...)

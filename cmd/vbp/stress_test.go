@@ -156,6 +156,9 @@ func (s *crashSite) watch(t *testing.T, ended <-chan struct{}) {
 func (s *crashSite) free(t *testing.T) {
 	t.Helper()
 	locks, err := filepath.Glob(s.in(".store", "locks", "*.lock"))
+	if names, nameErr := filepath.Glob(s.in(".store", "locks", "names", "*.lock")); nameErr == nil {
+		locks = append(locks, names...)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@
 //	tmp/<owner>.lock                           locked while that process lives
 //	trash/                                     what is being deleted
 //	locks/<name>.lock                          kernel locks
+//	locks/names/<name>.lock                    of whoever uses the store, under names of their own
 //	locks/keys/<key>.lock                      there while a process makes the key
 //
 // A draft is filled, its files are synced, checksummed and made read-only, the

@@ -25,7 +25,7 @@ type Store struct {
 // what processes left that no longer live: drafts, locks of keys, and what
 // they were deleting.
 func Open(dir string) (*Store, error) {
-	for _, sub := range []string{"objects", "slots", "tmp", trashDir, filepath.Join("locks", "keys")} {
+	for _, sub := range []string{"objects", "slots", "tmp", trashDir, filepath.Join("locks", "keys"), filepath.Join("locks", "names")} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, failure("cannot make the store", err)
 		}

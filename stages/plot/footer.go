@@ -41,7 +41,13 @@ func counts(s analyze.Series) string {
 			invalid++
 		}
 		for _, e := range r.Each {
+			if e.Sent == 0 {
+				continue
+			}
 			attempts, rejected = attempts+max(1, e.Attempts), rejected+e.Rejected
+			if !e.Valid && e.Rejected == 0 {
+				rejected++ // the only attempt
+			}
 			again = again || e.Attempts > 1
 			if e.Valid {
 				shown++
