@@ -55,9 +55,3 @@ func (in Input) Components() []Component {
 // EnvironmentDiff names what differs between two environments, both wholly
 // known; "" if nothing does.
 func EnvironmentDiff(was, is map[string]string) string { return environmentDiff(was, is, true) }
-
-// SlotOf is the slot in which an experiment's node keeps its results.
-func SlotOf(scope, node string) string {
-	g := Graph{Scope: scope}
-	return g.slot(&Node{ID: node})
-}

@@ -33,7 +33,4 @@ func TestBehind(t *testing.T) {
 	if got := EnvironmentDiff(map[string]string{"a": "1", "b": "2"}, map[string]string{"b": "3"}); got != "a: 1 -> none; b: 2 -> 3" {
 		t.Errorf("difference %q", got)
 	}
-	if got := SlotOf("small", "analyze"); got != m.Slot {
-		t.Errorf("slot %q", got)
-	}
 }

@@ -4,8 +4,6 @@ import (
 	"container/heap"
 	"context"
 	"errors"
-	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -34,7 +32,8 @@ type ExecuteOptions struct {
 	// Deadline, unless zero, is when no more measurements and services are
 	// begun.
 	Deadline time.Time
-	// FailFast lets no measurement or service begin once a node has failed.
+	// FailFast lets no measurement or service begin once a node has failed. A
+	// failure to keep a result does so in any case.
 	FailFast bool
 	// RetryStarts lets a service start though an equal one, of another block,
 	// could not be started before.
@@ -224,55 +223,6 @@ func (x *executor) dispatch(ctx context.Context) {
 	}
 }
 
-// unblock is called when nothing is at work and nodes wait for resources that
-// services hold. Of them, it fails those for which the services' own
-// measurements wait: neither could ever go on.
-func (x *executor) unblock() bool {
-	if x.unparkAll() {
-		return true
-	}
-	blocked := x.claims.drain()
-	awaited := make([]bool, len(x.results))
-	for i := len(x.results) - 1; i >= 0; i-- {
-		s := x.usedBy(i)
-		if x.results[i].State == "" && (awaited[i] || s != nil && s.handle != nil) {
-			for _, id := range x.g.Nodes[i].Needs {
-				awaited[x.g.index[id]] = true
-			}
-		}
-	}
-	some := slices.ContainsFunc(blocked, func(i int) bool { return awaited[i] })
-	for _, i := range blocked {
-		n := x.g.Nodes[i]
-		if some && !awaited[i] {
-			x.claims.enqueue(i, n, x.tries[i])
-			continue
-		}
-		err := fmt.Errorf("waits for what %s holds, whose measurements wait for this node; let them not need it", x.holders(n))
-		if s := x.services[x.g.service(i)]; s != nil && s.rewarms(i) {
-			x.abandon(s, err)
-			continue
-		}
-		x.settle(i, Result{State: StateFailed, Err: err})
-	}
-	return len(blocked) > 0
-}
-
-// holders names the services that hold something that n uses.
-func (x *executor) holders(n *Node) string {
-	var ids []string
-	for j := range x.up {
-		for r := range x.g.Nodes[j].Uses {
-			if n.Uses[r] > 0 {
-				ids = append(ids, x.g.Nodes[j].ID)
-				break
-			}
-		}
-	}
-	slices.Sort(ids)
-	return strings.Join(ids, " and ")
-}
-
 // consider settles node i, whose needs are settled, or lets it wait for what
 // it uses.
 func (x *executor) consider(i int) {
@@ -374,46 +324,6 @@ func (x *executor) resolve(i int) error {
 	return pl.decide(d, i, needs)
 }
 
-func (x *executor) reuse(i int) {
-	n, d := x.g.Nodes[i], x.decisions[i]
-	r := Result{State: StateReused, Artefact: d.Artefact, Verdict: d.Verdict, Attempts: d.Attempts, NotMade: x.notMade[i]}
-	if slot := x.g.slot(n); n.Kind == Measurement && d.Artefact.Slot != slot {
-		// The next plan shows the same, whatever is measured elsewhere.
-		if err := x.o.Store.Use(slot, d.Artefact); err != nil {
-			x.fail(err)
-		}
-	}
-	if err := x.place(n, d.Artefact); err != nil {
-		x.settle(i, Result{State: StateFailed, Err: err})
-		return
-	}
-	x.emit(Event{Kind: Reused, Node: n, Text: d.Why, Data: r})
-	x.journal(history.Record{
-		Kind: history.NodeReused, Node: n.ID, Key: string(d.Key),
-		Attempt: d.Artefact.Attempt, Digest: d.Artefact.Digest, Text: d.Why,
-	})
-	x.settle(i, r)
-}
-
-// place makes an artefact appear in the run's folder.
-func (x *executor) place(n *Node, a *cache.Artefact) error {
-	if n.Place == "" || x.o.RunDir == "" {
-		return nil
-	}
-	if err := a.LinkTo(PlaceIn(x.o.RunDir, n.Place)); err != nil {
-		return fmt.Errorf("%s: cannot put its result into the run's folder: %w", n.ID, err)
-	}
-	return nil
-}
-
-// PlaceIn is the folder that a Node.Place names in a run's folder.
-func PlaceIn(runDir, place string) string {
-	if filepath.IsAbs(place) {
-		return place
-	}
-	return filepath.Join(runDir, filepath.FromSlash(place))
-}
-
 // settle notes how node i ended and readies what waited for it.
 func (x *executor) settle(i int, r Result) {
 	n := x.g.Nodes[i]
@@ -442,38 +352,6 @@ func (x *executor) settle(i int, r Result) {
 		}
 	}
 }
-
-// halt lets nothing begin any more that measures, nor wait for its turn.
-func (x *executor) halt(why string) {
-	if x.halted == "" {
-		x.halted = why
-		x.stopWaiting()
-	}
-}
-
-// haltAfter halts after a failure that is not to be gone on after.
-func (x *executor) haltAfter(r Result) {
-	if x.o.FailFast || inVain(r.Err) {
-		x.halt("not begun, for " + r.why())
-	}
-}
-
-// halts reports whether node i must not begin any more: it would measure, and
-// the time for that is up, or something failed.
-func (x *executor) halts(i int) bool {
-	if x.g.Nodes[i].Kind == Pure {
-		return false
-	}
-	if x.halted == "" && !x.o.Deadline.IsZero() && !x.o.Now().Before(x.o.Deadline) {
-		x.outOfBudget = true
-		x.halt(OutOfBudget)
-	}
-	return x.halted != ""
-}
-
-// OutOfBudget is why a node is skipped that ExecuteOptions.Deadline did not
-// leave time for.
-const OutOfBudget = "not begun, for the budget is spent"
 
 // planner decides about single nodes now.
 func (x *executor) planner() *planner {

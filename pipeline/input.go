@@ -1,5 +1,6 @@
-// Package pipeline runs a graph of nodes, each at most once and only if its
-// result is not there yet.
+// Package pipeline runs a graph of nodes, each only if its result is not there
+// yet, and at most once: but for measurements that are tried again, and services
+// that are started again.
 //
 // Steps: a Graph of Nodes is built by package stages; Plan decides for every
 // node whether it runs or is reused, and why; Execute does what the plan said.
@@ -13,8 +14,9 @@
 // else that could change its result, the Input is JSON, and the JSON is what
 // is hashed. What differs from run to run (folders, addresses, the clock) is
 // in Runtime and must not influence the result. A pure node's key also holds
-// the digests of what its needs made; a measurement's does not, because it
-// needs only services, which make nothing.
+// the digests of what its needs made, and how many attempts stand behind a
+// measurement among them, for its work is told both; a measurement's does not,
+// because it needs only services, which make nothing.
 package pipeline
 
 import (

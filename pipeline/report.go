@@ -14,7 +14,7 @@ const (
 	StateDone    State = "done"    // ran and has a result
 	StateReused  State = "reused"  // has a result from before
 	StateFailed  State = "failed"  // ran and has none
-	StateSkipped State = "skipped" // something it needs has no result
+	StateSkipped State = "skipped" // something it needs has no result, or nothing more was to begin
 	StateStopped State = "stopped" // the execution was interrupted before it ran to its end
 	StateLeft    State = "left"    // left out by wish: PlanOptions.Only
 	StateUnused  State = "unused"  // a service or effect that nothing needed

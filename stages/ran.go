@@ -40,16 +40,15 @@ type ran struct {
 
 // How a node ended, as show and why tell it.
 const (
-	wasMeasured  = "measured"
-	wasMade      = "made"
-	wasReused    = "reused"
-	hasFailed    = "failed"
-	wasSkipped   = "skipped"
-	wasImported  = "imported"
-	notFinished  = "not finished"
-	wasNotBegun  = "not begun"
-	triedInVain  = "it failed: " // begins why a node that left nothing is tried again
-	workedNoMore = "no longer works: "
+	wasMeasured = "measured"
+	wasMade     = "made"
+	wasReused   = "reused"
+	hasFailed   = "failed"
+	wasSkipped  = "skipped"
+	wasImported = "imported"
+	notFinished = "not finished"
+	wasNotBegun = "not begun"
+	triedInVain = "it failed: " // begins why a node that left nothing is tried again
 )
 
 // outcome is what became of a node in a run.

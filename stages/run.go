@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -345,83 +343,4 @@ func needsSecrets(p *pipeline.Plan) bool {
 	return measures(p) || slices.ContainsFunc(p.Decisions, func(d pipeline.Decision) bool {
 		return d.Node.Stage == "command" && d.Action != pipeline.Reuse && bytes.Contains(d.Node.Input.JSON(), []byte("${secret:"))
 	})
-}
-
-// newRunDir makes a folder for a run that begins now; of two that begin in
-// the same second, the later gets a number.
-func newRunDir(base string, now time.Time) (string, error) {
-	if err := os.MkdirAll(base, 0o755); err != nil {
-		return "", fmt.Errorf("cannot make the results folder: %w", err)
-	}
-	stamp := now.Format("20060102_150405")
-	for n := 1; ; n++ {
-		dir := filepath.Join(base, stamp)
-		if n > 1 {
-			dir += fmt.Sprintf("_%d", n)
-		}
-		err := os.Mkdir(dir, 0o755)
-		if err == nil {
-			return dir, nil
-		}
-		if !errors.Is(err, fs.ErrExist) {
-			return "", fmt.Errorf("cannot make the run's folder: %w", err)
-		}
-	}
-}
-
-// findRun returns the newest run below base that holds exactly what the plan
-// would reuse, or "".
-func findRun(base string, plan *pipeline.Plan) string {
-	want := plan.Fingerprint()
-	dirs := runDirs(base)
-	slices.Reverse(dirs)
-	for _, dir := range dirs {
-		records, _, err := history.Read(filepath.Join(dir, history.FileName))
-		if err != nil || len(records) == 0 {
-			continue
-		}
-		last := records[len(records)-1]
-		if last.Kind == history.RunDone && last.Fingerprint == want && holds(dir, plan) {
-			return dir
-		}
-	}
-	return ""
-}
-
-// holds reports whether the files of every placed artefact are where they
-// should be.
-func holds(dir string, plan *pipeline.Plan) bool {
-	for _, d := range plan.Decisions {
-		if d.Artefact == nil || d.Node.Place == "" {
-			continue
-		}
-		m, err := d.Artefact.Manifest()
-		if err != nil {
-			return false
-		}
-		for _, f := range m.Files {
-			info, err := os.Stat(filepath.Join(pipeline.PlaceIn(dir, d.Node.Place), filepath.FromSlash(f.Name)))
-			if err != nil || info.Size() != f.Size {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// runDirs lists the folders below base that have a journal, oldest first.
-func runDirs(base string) []string {
-	journals, _ := filepath.Glob(filepath.Join(escapeGlob(base), "*", history.FileName))
-	var dirs []string
-	for _, j := range journals {
-		if dir := filepath.Dir(j); !strings.HasPrefix(filepath.Base(dir), ".") { // half-made, or half gone
-			dirs = append(dirs, dir)
-		}
-	}
-	slices.Sort(dirs)
-	return dirs
-}
-
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(path)
 }

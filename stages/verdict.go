@@ -13,7 +13,7 @@ import (
 )
 
 // Verdicts. A point is judged by what is stored of it, whenever that is asked
-// for; a verdict is never part of a key. What servers can do to a point, and
+// for; a verdict is never part of a measurement's key. What servers can do to a point, and
 // what becomes of it:
 //
 //   - A server that exits while the point is loaded ends the point. The

@@ -37,9 +37,6 @@ import (
 // Key names the value that an artefact was made from: 64 hex digits.
 type Key string
 
-// Short is how a key is printed.
-func (k Key) Short() string { return string(k[:min(12, len(k))]) }
-
 // keyLen is how many hex digits a key has.
 const keyLen = 2 * sha256.Size
 

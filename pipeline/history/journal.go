@@ -21,16 +21,16 @@ const FileName = "journal.jsonl"
 
 // Kinds of Record.
 const (
-	RunBegun       = "run_begun"       // Text: the command line; Fingerprint: of the plan
+	RunBegun       = "run_begun"       // Text: the command line; Data: what was to be made again by wish
 	NodeReused     = "node_reused"     // Node, Key, Attempt, Text: why
 	NodeBegun      = "node_begun"      // Node, Key, Text: why
-	NodeDone       = "node_done"       // Node, Key, Attempt, Digest, Seconds
+	NodeDone       = "node_done"       // Node, Key, Attempt, Digest, Seconds; of a measurement that is not usable Text: the rule that it broke
 	NodeAgain      = "node_again"      // Node, Text: why it is tried once more
 	NodeFailed     = "node_failed"     // Node, Error
-	NodeSkipped    = "node_skipped"    // Node, Text: what it waited for in vain
-	ServiceStarted = "service_started" // Node, Data: environment and instances
-	ServiceStopped = "service_stopped" // Node, Seconds it lived
-	RunDone        = "run_done"        // Text: verdict; Fingerprint
+	NodeSkipped    = "node_skipped"    // Node, Text: what it waited for in vain, or why it was left out
+	ServiceStarted = "service_started" // Node, Seconds that its start took, Data: environment; Text: that it was started again
+	ServiceStopped = "service_stopped" // Node, Seconds it lived; Text: why before its time; Error: it did not stop
+	RunDone        = "run_done"        // Text: state; Fingerprint; Data: that its budget was spent
 )
 
 // Record is one line.
