@@ -2,6 +2,7 @@ package stages
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,11 +66,8 @@ func TestRerunGoesOn(t *testing.T) {
 	spec := changed(t, oneMode, "qps: [1000]", "qps: [1000, 2000, 3000], order: as_written")
 	w.apply(spec)
 	// Each look at the clock is a second, and there is time for one point or two.
-	now := time.Now()
-	w.site.Now = func() time.Time {
-		now = now.Add(time.Second)
-		return now
-	}
+	begun, looks := time.Now(), atomic.Int64{}
+	w.site.Now = func() time.Time { return begun.Add(time.Duration(looks.Add(1)) * time.Second) }
 	measured := 0
 	for tries := 0; ; tries++ {
 		a, err := w.applyWith(t.Context(), ApplyOptions{PlanChoices: PlanChoices{Rerun: []string{"load"}}, Budget: 35 * time.Second}, spec)
