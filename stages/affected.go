@@ -12,6 +12,7 @@ import (
 	"vbp/pipeline"
 	"vbp/pipeline/history"
 	"vbp/specs"
+	"vbp/stages/runs"
 )
 
 // Affected is what would be done again in one spec if a file changed.
@@ -63,7 +64,7 @@ func NewChanged(path string) (*Changed, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("--affected-by %s: it is no regular file, and nothing is made from such", path)
 	}
-	d, err := digestFile(path)
+	d, err := runs.Digest(path)
 	if err != nil {
 		return nil, fmt.Errorf("--affected-by: %w", err)
 	}
@@ -82,7 +83,7 @@ func (c *Changed) holds(path string) bool {
 	if err != nil || info.Size() != c.bytes || os.SameFile(info, c.info) {
 		return false
 	}
-	d, err := digestFile(path)
+	d, err := runs.Digest(path)
 	return err == nil && d.SHA256 == c.sha256
 }
 
@@ -133,9 +134,9 @@ func newestRuns(results string) ([]string, error) {
 	}
 	var out []string
 	for _, e := range entries {
-		if path := filepath.Join(results, e.Name()); isFolder(path, e) && !strings.HasPrefix(e.Name(), ".") {
-			if runs := runDirs(path); len(runs) > 0 {
-				out = append(out, runs[len(runs)-1])
+		if path := filepath.Join(results, e.Name()); runs.IsFolder(path, e) && !strings.HasPrefix(e.Name(), ".") {
+			if dirs := runs.Of(path); len(dirs) > 0 {
+				out = append(out, dirs[len(dirs)-1])
 			}
 		}
 	}
@@ -150,7 +151,7 @@ func affectedRun(c *Changed, dir string, site *Site) (*Affected, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, specFile)
+	path := filepath.Join(dir, runs.SpecFile)
 	a := newAffected(path, r.name())
 	a.Run = dir
 	switch {
@@ -294,7 +295,7 @@ func hasCode(n *pipeline.Node) bool {
 
 // runAround is the folder of the run that a file is in; "" if it is in none.
 func runAround(path string) string {
-	for _, named := range []string{filepath.Clean(path), absolute(path)} {
+	for _, named := range []string{filepath.Clean(path), runs.Absolute(path)} {
 		for dir := filepath.Dir(named); ; dir = filepath.Dir(dir) {
 			if _, err := os.Stat(filepath.Join(dir, history.FileName)); err == nil {
 				return dir

@@ -11,6 +11,7 @@ import (
 	"vbp/pipeline"
 	"vbp/stages/deploy"
 	"vbp/stages/deploy/vllm"
+	"vbp/stages/runs"
 )
 
 // programFinder tells which deployments run the file asked about.
@@ -137,11 +138,11 @@ func (f *programFinder) in(path string) bool {
 	if err != nil || !info.IsDir() {
 		return false
 	}
-	real, err := filepath.EvalSymlinks(absolute(path))
+	real, err := filepath.EvalSymlinks(runs.Absolute(path))
 	if err != nil {
 		return false
 	}
-	file, err := filepath.EvalSymlinks(absolute(f.c.path))
+	file, err := filepath.EvalSymlinks(runs.Absolute(f.c.path))
 	return err == nil && real != string(filepath.Separator) && strings.HasPrefix(file, real+string(filepath.Separator))
 }
 

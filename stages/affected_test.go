@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"vbp/stages/runs"
 )
 
 // affectedBy asks what a change of the file at path reaches in a spec.
@@ -247,7 +249,7 @@ func TestAffectedRuns(t *testing.T) {
 	if a := ask(w.write("again.yaml", spec))["small"]; !a.Any { // it has the name
 		t.Errorf("of the spec: %+v", a)
 	}
-	if a := ask(filepath.Join(newest.RunDir, specFile))["small"]; a.Any {
+	if a := ask(filepath.Join(newest.RunDir, runs.SpecFile))["small"]; a.Any {
 		t.Errorf("of the spec in the run's folder: %+v", a)
 	}
 }

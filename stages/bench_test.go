@@ -15,6 +15,7 @@ import (
 	"vbp/specs"
 	"vbp/stages/deploy/attach"
 	"vbp/stages/deploy/local"
+	"vbp/stages/runs"
 )
 
 // benchSpec is a sweep of n points: two modes of 50 rates, the rest repeats.
@@ -74,7 +75,7 @@ func benchRecord(b *testing.B) json.RawMessage {
 // fill publishes a result for every node of the plan that has one.
 func fill(b *testing.B, exp *specs.Experiment, site *Site) {
 	b.Helper()
-	store, err := cache.Open(filepath.Join(site.Results, storeDir))
+	store, err := cache.Open(filepath.Join(site.Results, runs.StoreDir))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"vbp/pipeline"
 	"vbp/specs"
 	"vbp/stages/deploy/local"
+	"vbp/stages/runs"
 )
 
 // commandInput is a user's own step. Inputs are named by content: the same
@@ -338,7 +339,7 @@ func (b *builder) addCommand(s specs.Stage, part made) error {
 	if err != nil {
 		return err
 	}
-	place := s.Name + "/" + fileName(strings.TrimSpace(label))
+	place := s.Name + "/" + runs.FileName(strings.TrimSpace(label))
 	w.logs = filepath.Join("logs", filepath.FromSlash(place))
 	n := &pipeline.Node{
 		ID: s.Name + label, Stage: "command", Group: s.Name, Kind: pipeline.Pure, Input: raw, Needs: needs, Files: s.Command.Inputs,

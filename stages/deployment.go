@@ -16,6 +16,7 @@ import (
 	"vbp/specs"
 	"vbp/stages/deploy"
 	"vbp/stages/deploy/vllm"
+	"vbp/stages/runs"
 )
 
 // deployInput is what a deployment is started from.
@@ -191,7 +192,7 @@ func (b *builder) addDeploy(s specs.Stage, label, id string, r resolved, secrets
 	}
 	site, expect := b.site, r.expect
 	n.Start = func(ctx context.Context, in pipeline.Input, rt *pipeline.Runtime) (pipeline.Handle, error) {
-		return startDeployment(ctx, in, rt, site, fileName(label), fileName(id), secrets, expect)
+		return startDeployment(ctx, in, rt, site, runs.FileName(label), runs.FileName(id), secrets, expect)
 	}
 	return n.ID, b.addNode(n)
 }
@@ -288,22 +289,4 @@ func revealAll(headers map[string]string, secrets func(string) (string, error)) 
 	return out, nil
 }
 
-func (s *Site) stateDir() string { return filepath.Join(s.Results, storeDir, "servers") }
-
-// fileName makes a label fit for a folder's name; different labels have
-// different names.
-func fileName(label string) string {
-	label = strings.TrimPrefix(label, "mode=")
-	var b strings.Builder
-	for i, c := range []byte(label) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '=', c == '.' && i > 0:
-			b.WriteByte(c)
-		case c == ' ':
-			b.WriteByte(',')
-		default:
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
-}
+func (s *Site) stateDir() string { return filepath.Join(s.Results, runs.StoreDir, "servers") }

@@ -124,20 +124,6 @@ func TestInstances(t *testing.T) {
 	}
 }
 
-func TestFileName(t *testing.T) {
-	for label, want := range map[string]string{
-		"mode=simple": "simple",
-		"mode=simple modes.simple.args.x=[1,2] qps=0.5": "simple,modes.simple.args.x=%5B1%2C2%5D,qps=0.5",
-		"../é/a b": "%2E.%2F%C3%A9%2Fa,b",
-		"a%2Fb":    "a%252Fb", // another than a/b
-		"":         "",
-	} {
-		if got := fileName(label); got != want {
-			t.Errorf("%q becomes %q, not %q", label, got, want)
-		}
-	}
-}
-
 // startOf starts the only deployment of a graph.
 func startOf(t *testing.T, g *pipeline.Graph, rt *pipeline.Runtime) (pipeline.Handle, error) {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 	"vbp/pipeline"
 	"vbp/pipeline/history"
 	"vbp/specs"
+	"vbp/stages/runs"
 )
 
 // Estimate is about how long a plan takes, in each order of measuring. What
@@ -36,7 +37,7 @@ const (
 func EstimateOf(p *pipeline.Plan, exp *specs.Experiment, site *Site) (Estimate, error) {
 	e := Estimate{Order: exp.Sweep.Order}
 	took := p.Took()
-	starts := startTimes(filepath.Join(site.Results, fileName(exp.Name)))
+	starts := startTimes(filepath.Join(site.Results, runs.FileName(exp.Name)))
 	type block struct{ deployment, repeat string }
 	once, each := make(map[string]bool), make(map[block]bool)
 	for _, d := range p.Decisions {
@@ -100,7 +101,7 @@ func deploymentName(id string) string {
 func startTimes(base string) map[string]time.Duration {
 	const most = 3 // runs that are looked at
 	out := make(map[string]time.Duration)
-	dirs := runDirs(base)
+	dirs := runs.Of(base)
 	slices.Reverse(dirs)
 	for _, dir := range dirs[:min(most, len(dirs))] {
 		records, _, err := history.Read(filepath.Join(dir, history.FileName))

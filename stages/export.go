@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"vbp/stages/collect"
+	"vbp/stages/runs"
 	"vbp/stages/sample"
 )
 
@@ -55,7 +56,7 @@ func Export(ctx context.Context, r *Results, format, out string) (*Exported, err
 	}
 	defer w.drop()
 	stamp, run := stampOfRun(r), exportRun(r)
-	file := fileName(run.Name) + "_" + stamp + "." + format
+	file := runs.FileName(run.Name) + "_" + stamp + "." + format
 	switch format {
 	case "vllm":
 		err = e.vllm(ctx, w, points, run, stamp)
@@ -124,9 +125,9 @@ func (e *Exported) vllm(ctx context.Context, w *aside, points []collect.Judged, 
 
 func datasetDir(m *sample.Meta, run *collect.Run) string {
 	if m.Dataset != "" {
-		return fileName(m.Dataset)
+		return runs.FileName(m.Dataset)
 	}
-	return fileName(run.Name)
+	return runs.FileName(run.Name)
 }
 
 // seriesDir is the scripts' MODE_YYYYMMDD_HHMMSS.
@@ -135,13 +136,13 @@ func seriesDir(m *sample.Meta, stamp string) string {
 	if label == "" {
 		label = "run"
 	}
-	return fileName(label) + "_" + stamp
+	return runs.FileName(label) + "_" + stamp
 }
 
 // vllmName is vLLM's name of a result file.
 func vllmName(m *sample.Meta, date string) string {
 	model := cmp.Or(m.Model, m.Config["model_name"], "unknown")
-	model = fileName(model[strings.LastIndexByte(model, '/')+1:])
+	model = runs.FileName(model[strings.LastIndexByte(model, '/')+1:])
 	if m.Repeat > 0 {
 		model += "-repeat" + strconv.Itoa(m.Repeat)
 	}
@@ -170,7 +171,7 @@ func vllmDate(m *sample.Meta, stamp string) string {
 	case m.Start != sample.Absent:
 		return time.Unix(0, m.Start).Format(vllmStamp)
 	}
-	return strings.Replace(stamp[:len(stampLayout)], "_", "-", 1)
+	return strings.Replace(stamp[:len(runs.Stamp)], "_", "-", 1)
 }
 
 var stampAtEnd = regexp.MustCompile(`[0-9]{8}_[0-9]{6}(_[0-9]+)?$`)
@@ -191,16 +192,16 @@ func stampOfRun(r *Results) string {
 	for _, p := range r.Points {
 		m := &p.Table.Meta
 		if m.Start != sample.Absent || isVLLMDate.MatchString(m.Extra["date"]) {
-			dates = append(dates, strings.Replace(vllmDate(m, stampLayout), "-", "_", 1))
+			dates = append(dates, strings.Replace(vllmDate(m, runs.Stamp), "-", "_", 1))
 		}
 	}
 	if len(dates) > 0 {
 		return slices.Min(dates)
 	}
 	if info, err := os.Stat(dir); err == nil {
-		return info.ModTime().Format(stampLayout)
+		return info.ModTime().Format(runs.Stamp)
 	}
-	return time.Unix(0, 0).Format(stampLayout)
+	return time.Unix(0, 0).Format(runs.Stamp)
 }
 
 // exportRun is what is told of the run that results come from.

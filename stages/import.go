@@ -17,6 +17,7 @@ import (
 	"vbp/specs"
 	"vbp/stages/analyze"
 	"vbp/stages/collect"
+	"vbp/stages/runs"
 )
 
 // ImportOptions say what is imported, and how it is called and scored.
@@ -67,10 +68,10 @@ func Import(ctx context.Context, site *Site, o ImportOptions) (*Imported, error)
 	if name == "" {
 		name = nameOfSources(sources)
 	}
-	base := filepath.Join(site.Results, fileName(name))
+	base := filepath.Join(site.Results, runs.FileName(name))
 	record.Run.Name = name
 	if o.Formats == nil {
-		o.Formats = Formats
+		o.Formats = runs.Formats
 	}
 	mark, err := record.fingerprint(site.Code, points, o.Formats)
 	if err != nil {
@@ -97,7 +98,7 @@ func (m *Imported) make(ctx context.Context, site *Site, base string, o ImportOp
 	if err := os.MkdirAll(base, 0o755); err != nil {
 		return fmt.Errorf("cannot make the results folder: %w; --results names another", err)
 	}
-	tmp, err := os.MkdirTemp(base, ".import-")
+	tmp, err := os.MkdirTemp(base, runs.ImportPrefix)
 	if err != nil {
 		return fmt.Errorf("cannot write into the results folder: %w; --results names another", err)
 	}
@@ -134,12 +135,12 @@ func (m *Imported) make(ctx context.Context, site *Site, base string, o ImportOp
 			return err
 		}
 	}
-	state := RunComplete
+	state := runs.Complete
 	switch {
 	case usable == 0:
-		state = RunEmpty
+		state = runs.Empty
 	case usable < len(points):
-		state = RunPartial
+		state = runs.Partial
 	}
 	if err := journal.Append(history.Record{At: site.Now(), Kind: history.RunDone, Text: state, Fingerprint: mark}); err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -15,24 +14,18 @@ import (
 	"vbp/pipeline/history"
 	"vbp/stages/analyze"
 	"vbp/stages/collect"
+	"vbp/stages/runs"
 )
 
 // importRecord is what the first line of an imported run's journal says of
 // where it is from, and what a reader needs that points.json does not hold.
 type importRecord struct {
-	Files   []importedFile    `json:"files"`
+	Files   []runs.File       `json:"files"`
 	Run     collect.Run       `json:"run"`     // what the points are judged and scored by
 	Invalid map[string]string `json:"invalid"` // point -> why; verdicts are the exporting run's
 }
 
-// importedFile is a file that was read.
-type importedFile struct {
-	Path   string `json:"path"`
-	SHA256 string `json:"sha256"`
-	Bytes  int64  `json:"bytes"`
-}
-
-// imported is what a journal's data holds of an import.
+// imported is what a journal's data holds of an import; runs.Imported reads it.
 type imported struct {
 	Imported *importRecord `json:"imported"`
 }
@@ -50,7 +43,7 @@ func newImportRecord(sources []*Results, points []analyze.Point, a *analyze.Anal
 			}
 		}
 		for _, f := range files {
-			d, err := digestFile(f)
+			d, err := runs.Digest(f)
 			if err != nil {
 				return nil, err
 			}
@@ -83,20 +76,6 @@ func fileOf(point string) string {
 	return point
 }
 
-func digestFile(path string) (importedFile, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return importedFile{}, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
-	if abs, absErr := filepath.Abs(path); absErr == nil {
-		path = abs
-	}
-	return importedFile{path, hex.EncodeToString(h.Sum(nil)), n}, err
-}
-
 // fingerprint is of all that makes an import what it is: the content of the
 // files, not where they lie, what the points are called, how they are scored,
 // and the code that does it.
@@ -125,10 +104,10 @@ func (rec *importRecord) fingerprint(code string, points []analyze.Point, format
 
 // findImport returns the newest run below base that was imported so, or "".
 func findImport(base, mark string) string {
-	dirs := runDirs(base)
+	dirs := runs.Of(base)
 	slices.Reverse(dirs)
 	for _, dir := range dirs {
-		if last, ok := lastRecord(dir); ok && last.Kind == history.RunDone && last.Fingerprint == mark && isWhole(dir) {
+		if last, ok := runs.LastRecord(dir); ok && last.Kind == history.RunDone && last.Fingerprint == mark && isWhole(dir) {
 			return dir
 		}
 	}
@@ -154,15 +133,15 @@ func isWhole(dir string) bool {
 // readImport reads what the journal of an imported run says of its origin. It
 // fails if dir is no such run.
 func readImport(dir string) (*importRecord, error) {
-	first, err := firstRecord(dir)
+	data, err := runs.Imported(dir)
 	if err != nil {
 		return nil, err
 	}
-	var v imported
-	if err := json.Unmarshal(first.Data, &v); err != nil || v.Imported == nil {
+	var rec importRecord
+	if err := json.Unmarshal(data, &rec); err != nil {
 		return nil, fmt.Errorf("%s was not imported", dir)
 	}
-	return v.Imported, nil
+	return &rec, nil
 }
 
 // openImported reads an imported run; verdicts are those that came with its

@@ -10,6 +10,7 @@ import (
 
 	"vbp/stages/analyze"
 	"vbp/stages/collect"
+	"vbp/stages/runs"
 	"vbp/stages/sample"
 )
 
@@ -25,11 +26,11 @@ func openSources(o ImportOptions) ([]*Results, error) {
 				dir, mode = folder, label
 			}
 		}
-		if seen[absolute(dir)] {
+		if seen[runs.Absolute(dir)] {
 			errs = append(errs, fmt.Errorf("%s is named twice", dir))
 			continue
 		}
-		seen[absolute(dir)] = true
+		seen[runs.Absolute(dir)] = true
 		r, err := OpenResults(dir, mode)
 		if err == nil && r.Kind == collect.VBP {
 			err = fmt.Errorf("%s is a run of vbp already: plot, compare, show and export read it as it is", dir)

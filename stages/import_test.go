@@ -13,6 +13,7 @@ import (
 
 	"vbp/pipeline/history"
 	"vbp/stages/analyze"
+	"vbp/stages/runs"
 )
 
 // importInto imports folders at a fixed time.
@@ -84,12 +85,12 @@ func TestImportMakesARun(t *testing.T) {
 	if err != nil || len(listed) != 1 {
 		t.Fatal(listed, err)
 	}
-	if l := listed[0]; l.Kind != "vbp" || l.State != RunComplete || l.Results != 4 || l.Plots != 3 || l.Name != "sharegpt/20260506_070809" ||
+	if l := listed[0]; l.Kind != "vbp" || l.State != runs.Complete || l.Results != 4 || l.Plots != 3 || l.Name != "sharegpt/20260506_070809" ||
 		!slices.Equal(l.Config, []string{"simple: TP:2, Model:m", "nixl: TP:2, Model:m"}) {
 		t.Errorf("listed %+v", l)
 	}
 	s, err := Show(m.RunDir)
-	if err != nil || s.Name != "sharegpt" || s.State != RunComplete || len(s.Points) != 4 || len(s.Figures) != 3 || s.Analysis == nil {
+	if err != nil || s.Name != "sharegpt" || s.State != runs.Complete || len(s.Points) != 4 || len(s.Figures) != 3 || s.Analysis == nil {
 		t.Fatalf("shown %+v, %v", s, err)
 	}
 	if p := s.Points[3]; p.Node != "mode=nixl qps=2 repeat=0" || p.How != "imported" || p.Verdict != "valid" || p.Facts["sent"] != 4 || p.Facts["failed"] != 0 {
@@ -301,7 +302,7 @@ func TestImportCountsFailures(t *testing.T) {
 	w.write("some/vllm-1.0qps-m.json", strings.Replace(failed, "%s", "1", 1))
 	w.write("some/vllm-2.0qps-m.json", scriptsFile("some", 4))
 	dir := filepath.Dir(w.write("none/vllm-1.0qps-m.json", strings.Replace(failed, "%s", "1", 1)))
-	for folder, want := range map[string]string{filepath.Join(w.dir, "some"): RunPartial, dir: RunEmpty} {
+	for folder, want := range map[string]string{filepath.Join(w.dir, "some"): runs.Partial, dir: runs.Empty} {
 		m := w.mustImport(asking(folder))
 		s, err := Show(m.RunDir)
 		if err != nil || s.State != want || s.Points[0].Facts["failed"] != 2 {

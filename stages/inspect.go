@@ -3,7 +3,6 @@ package stages
 import (
 	"cmp"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"vbp/pipeline"
 	"vbp/pipeline/cache"
 	"vbp/stages/analyze"
+	"vbp/stages/runs"
 )
 
 // Shown is one run as show tells it.
@@ -68,8 +68,8 @@ func Show(dir string) (*Shown, error) {
 		return nil, err
 	}
 	s := &Shown{
-		Path: dir, Name: r.name(), State: stateOf(dir), Begun: r.begun, Seconds: r.ended.Sub(r.begun).Seconds(),
-		Command: r.command, Services: r.services, Failures: r.failures, Figures: figuresIn(dir),
+		Path: dir, Name: r.name(), State: runs.StateOf(dir), Begun: r.begun, Seconds: r.ended.Sub(r.begun).Seconds(),
+		Command: r.command, Services: r.services, Failures: r.failures, Figures: runs.FiguresIn(dir),
 	}
 	if r.torn {
 		s.Failures = append(s.Failures, tornNote)
@@ -212,38 +212,6 @@ func ordinal(n int) string {
 	return fmt.Sprint(n) + suffix
 }
 
-// figuresIn lists the figures below dir, one file of each.
-func figuresIn(dir string) []string {
-	var files []string
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			files = append(files, path)
-		}
-		return nil
-	})
-	return figuresOf(files)
-}
-
-// figuresOf chooses a file of each figure among files: the PDF, else the SVG,
-// else the PNG.
-func figuresOf(files []string) []string {
-	best := make(map[string]int) // path without the format -> which of Formats
-	for _, path := range files {
-		ext := filepath.Ext(path)
-		stem := strings.TrimSuffix(path, ext)
-		i := slices.Index(Formats, strings.TrimPrefix(ext, "."))
-		if j, ok := best[stem]; i >= 0 && (!ok || i < j) {
-			best[stem] = i
-		}
-	}
-	var out []string
-	for stem, i := range best {
-		out = append(out, stem+"."+Formats[i])
-	}
-	slices.Sort(out)
-	return out
-}
-
 // Figures lists the figures of an applied spec, wherever they were put, one
 // file of each.
 func Figures(a *Applied) []string {
@@ -267,7 +235,7 @@ func Figures(a *Applied) []string {
 		for _, f := range m.Files {
 			files = append(files, filepath.Join(pipeline.PlaceIn(a.RunDir, d.Node.Place), filepath.FromSlash(f.Name)))
 		}
-		out = append(out, figuresOf(files)...)
+		out = append(out, runs.FiguresOf(files)...)
 	}
 	return out
 }

@@ -14,6 +14,7 @@ import (
 
 	"vbp/pipeline"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
 // TestShow tells a run in which one mode was reused, one measured and one
@@ -40,7 +41,7 @@ func TestShow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Path != a.RunDir || s.Name != "small" || s.State != RunPartial || s.Command != "vbp apply" || s.Begun.IsZero() || s.Seconds < 0 {
+	if s.Path != a.RunDir || s.Name != "small" || s.State != runs.Partial || s.Command != "vbp apply" || s.Begun.IsZero() || s.Seconds < 0 {
 		t.Errorf("%+v", s)
 	}
 	if len(s.Services) != 1 || s.Services[0].Node != "deploy mode=nixl" || s.Services[0].Environment["engine_version"] != "fake/1" {
@@ -93,7 +94,7 @@ func TestShowOfWhatIsLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.State != RunUnfinished || s.Analysis != nil || len(s.Points) != 0 || len(s.Left) != 0 || len(s.Failures) != 1 || !strings.Contains(s.Failures[0], "torn") {
+	if s.State != runs.Unfinished || s.Analysis != nil || len(s.Points) != 0 || len(s.Left) != 0 || len(s.Failures) != 1 || !strings.Contains(s.Failures[0], "torn") {
 		t.Errorf("%+v", s)
 	}
 	_, err = Show(w.dir)
@@ -158,7 +159,7 @@ func TestShowAttempts(t *testing.T) {
 	if got := how(first); got != "measured, 2nd attempt; "+rejected+" | valid | 2, 1" {
 		t.Errorf("later: %s", got)
 	}
-	if err := os.RemoveAll(filepath.Join(w.site.Results, storeDir)); err != nil {
+	if err := os.RemoveAll(filepath.Join(w.site.Results, runs.StoreDir)); err != nil {
 		t.Fatal(err)
 	}
 	if got := how(first); got != "measured, 2nd attempt; "+rejected+" | valid | 2, 1" {

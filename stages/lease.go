@@ -16,6 +16,7 @@ import (
 
 	"vbp/pipeline"
 	"vbp/pipeline/cache"
+	"vbp/stages/runs"
 )
 
 // leases gives the services of an execution what all applies of this user on
@@ -63,9 +64,9 @@ func newLeases(dir string, g *pipeline.Graph, what string) *leases {
 	l := &leases{dir: dir, what: what}
 	names := g.Units[gpuLocks]
 	for i, id := range g.Units[gpuResource] {
-		gpu := leasedGPU{id, "gpu-" + fileName(id)}
+		gpu := leasedGPU{id, "gpu-" + runs.FileName(id)}
 		if i < len(names) {
-			gpu.name = "gpu-" + fileName(names[i])
+			gpu.name = "gpu-" + runs.FileName(names[i])
 		}
 		l.gpus = append(l.gpus, gpu)
 	}

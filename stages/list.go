@@ -1,10 +1,7 @@
 package stages
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -17,6 +14,7 @@ import (
 	"vbp/stages/analyze"
 	"vbp/stages/collect"
 	"vbp/stages/plot"
+	"vbp/stages/runs"
 )
 
 // Listed is one folder of results as list shows it.
@@ -31,9 +29,6 @@ type Listed struct {
 	Config  []string  `json:"config"`  // a line for each series
 }
 
-// stampLayout is how a run's folder carries its time.
-const stampLayout = "20060102_150405"
-
 // List finds every run of vbp and every folder in the scripts' layout in
 // folders of results, newest first. A folder of results holds them two levels
 // down, as NAME/TIME or DATASET/MODE_TIME; a folder of one name or dataset may
@@ -46,7 +41,7 @@ func List(dirs ...string) ([]Listed, error) {
 		if err != nil {
 			return nil, fmt.Errorf("no results folder: %w; --results names another", err)
 		}
-		found := listed(dir, filepath.Base(absolute(dir)), entries)
+		found := listed(dir, filepath.Base(runs.Absolute(dir)), entries)
 		for i := range found {
 			if len(dirs) > 1 {
 				found[i].Name = found[i].Path
@@ -60,23 +55,16 @@ func List(dirs ...string) ([]Listed, error) {
 	return slices.CompactFunc(out, func(a, b Listed) bool { return a.Path == b.Path }), nil
 }
 
-func absolute(dir string) string {
-	if abs, err := filepath.Abs(dir); err == nil {
-		return abs
-	}
-	return dir
-}
-
 // listed lists what is below a folder of results: runs in it, if it is itself
 // the folder of a name, and those one level further down.
 func listed(dir, name string, entries []os.DirEntry) []Listed {
 	var out []Listed
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if strings.HasPrefix(e.Name(), ".") || !isFolder(path, e) {
+		if strings.HasPrefix(e.Name(), ".") || !runs.IsFolder(path, e) {
 			continue
 		}
-		if _, dated := stampOf(e.Name()); dated {
+		if _, dated := runs.StampOf(e.Name()); dated {
 			if l, ok := newListed(path, filepath.Join(name, e.Name())); ok {
 				out = append(out, l)
 				continue
@@ -89,7 +77,7 @@ func listed(dir, name string, entries []os.DirEntry) []Listed {
 		}
 		for _, e := range below {
 			path := filepath.Join(path, e.Name())
-			if strings.HasPrefix(e.Name(), ".") || !isFolder(path, e) {
+			if strings.HasPrefix(e.Name(), ".") || !runs.IsFolder(path, e) {
 				continue
 			}
 			if l, ok := newListed(path, filepath.Join(filepath.Base(filepath.Dir(path)), e.Name())); ok {
@@ -100,19 +88,10 @@ func listed(dir, name string, entries []os.DirEntry) []Listed {
 	return out
 }
 
-// isFolder follows links.
-func isFolder(path string, e os.DirEntry) bool {
-	if e.Type()&fs.ModeSymlink == 0 {
-		return e.IsDir()
-	}
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
-}
-
 // newListed is the entry of a folder; false if it holds no results.
 func newListed(path, name string) (Listed, bool) {
 	l := Listed{Path: path, Name: name}
-	if t, ok := stampOf(filepath.Base(path)); ok {
+	if t, ok := runs.StampOf(filepath.Base(path)); ok {
 		l.Time = t
 	} else if info, err := os.Stat(path); err == nil {
 		l.Time = info.ModTime()
@@ -125,20 +104,10 @@ func newListed(path, name string) (Listed, bool) {
 	return l, true
 }
 
-// stampOf reads the time in a folder's name: STAMP, STAMP_2 or MODE_STAMP.
-func stampOf(name string) (time.Time, bool) {
-	for i := 0; i+len(stampLayout) <= len(name); i++ {
-		if t, err := time.ParseInLocation(stampLayout, name[i:i+len(stampLayout)], time.Local); err == nil {
-			return t, true
-		}
-	}
-	return time.Time{}, false
-}
-
 // run completes the entry of a run of vbp.
 func (l *Listed) run() {
-	l.Kind, l.State = "vbp", stateOf(l.Path)
-	l.Results, l.Plots = countFiles(l.Path, samplesFile), len(figuresIn(l.Path))
+	l.Kind, l.State = "vbp", runs.StateOf(l.Path)
+	l.Results, l.Plots = countFiles(l.Path, samplesFile), len(runs.FiguresIn(l.Path))
 	if a, err := ReadAnalysis(l.Path); err == nil {
 		l.Config = configLines(a)
 	}
@@ -147,7 +116,7 @@ func (l *Listed) run() {
 // scripts completes the entry of a folder in the scripts' layout; false if it
 // is none. The configuration is that of its first result.
 func (l *Listed) scripts() bool {
-	files, err := filepath.Glob(filepath.Join(escapeGlob(l.Path), "*.json"))
+	files, err := filepath.Glob(filepath.Join(runs.EscapeGlob(l.Path), "*.json"))
 	if err != nil || len(files) == 0 {
 		return false
 	}
@@ -182,58 +151,6 @@ func configLines(a *analyze.Analysis) []string {
 		}
 	}
 	return lines
-}
-
-// stateOf says how a run ended.
-func stateOf(dir string) string {
-	if last, ok := lastRecord(dir); ok && last.Kind == history.RunDone {
-		return last.Text
-	}
-	return RunUnfinished
-}
-
-// recordRead is how much of a journal's end is read for its last record, far
-// longer than the one that ends a run.
-const recordRead = 64 << 10
-
-// lastRecord reads the last line of a run's journal alone; false if there is
-// none, or a kill tore it.
-func lastRecord(dir string) (history.Record, bool) {
-	var r history.Record
-	f, err := os.Open(filepath.Join(dir, history.FileName))
-	if err != nil {
-		return r, false
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return r, false
-	}
-	end := make([]byte, min(info.Size(), recordRead))
-	if _, err := f.ReadAt(end, info.Size()-int64(len(end))); err != nil || !bytes.HasSuffix(end, []byte("\n")) {
-		return r, false
-	}
-	lines := bytes.Split(end[:len(end)-1], []byte("\n"))
-	return r, json.Unmarshal(lines[len(lines)-1], &r) == nil
-}
-
-// firstRecord reads the first line of a run's journal alone.
-func firstRecord(dir string) (history.Record, error) {
-	var r history.Record
-	path := filepath.Join(dir, history.FileName)
-	f, err := os.Open(path)
-	if err != nil {
-		return r, err
-	}
-	defer f.Close()
-	line, err := bufio.NewReader(f).ReadBytes('\n')
-	if err != nil {
-		return r, fmt.Errorf("%s: its first record: %w", path, err)
-	}
-	if err := json.Unmarshal(line, &r); err != nil {
-		return r, fmt.Errorf("%s:1: not a journal record: %w", path, err)
-	}
-	return r, nil
 }
 
 // countFiles counts the files below dir whose name ends so.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"vbp/pipeline"
+	"vbp/stages/runs"
 	"vbp/stages/sample"
 )
 
@@ -246,7 +247,7 @@ func TestLoadOfSickServer(t *testing.T) {
 // TestLoadOfFailures holds that failed requests are rows of a point, which is
 // measured, and that one of only failures is not usable.
 func TestLoadOfFailures(t *testing.T) {
-	for fails, want := range map[int]string{1: RunComplete, 4: RunEmpty} {
+	for fails, want := range map[int]string{1: runs.Complete, 4: runs.Empty} {
 		w := newWorld(t)
 		w.prepare = func(s *server) error {
 			s.complete = func(w http.ResponseWriter, _ *http.Request, n int) bool {
@@ -262,7 +263,7 @@ func TestLoadOfFailures(t *testing.T) {
 		if f := rec.Facts; f["failed"] != float64(fails) || f["sent"] != 4 || f[sample.HTTPError] != float64(fails) {
 			t.Errorf("%d fail: facts %v", fails, f)
 		}
-		if got := stateOf(a.RunDir); got != want {
+		if got := runs.StateOf(a.RunDir); got != want {
 			t.Errorf("%d fail: the run is %s, not %s", fails, got, want)
 		}
 		analysis, err := ReadAnalysis(a.RunDir)

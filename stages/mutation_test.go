@@ -13,6 +13,7 @@ import (
 	"vbp/pipeline"
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
 // mutationSpec is small, and has of everything that a key is made of.
@@ -311,7 +312,7 @@ func TestMutatedStageVersion(t *testing.T) {
 	w := newWorld(t)
 	w.apply(oneMode)
 	exp := w.parse(oneMode)
-	store := cache.At(filepath.Join(w.site.Results, storeDir))
+	store := cache.At(filepath.Join(w.site.Results, runs.StoreDir))
 	for _, field := range []string{"client", "programs"} {
 		g, err := Build(exp, w.site)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"vbp/stages/analyze"
 	"vbp/stages/plot"
 	"vbp/stages/plot/render"
+	"vbp/stages/runs"
 )
 
 // plotInput is one figure.
@@ -140,9 +141,6 @@ func isAbout(warning string, s analyze.Series) bool {
 	return len(s.Labels) > 0
 }
 
-// Formats that figures can be written in.
-var Formats = []string{"pdf", "svg", "png"}
-
 // pngScale gives 300 pixels an inch at 72 points an inch.
 const pngScale = 300.0 / 72
 
@@ -163,7 +161,7 @@ func writeFigure(dir, name string, fig render.Figure, formats []string) ([]strin
 		case "png":
 			data, err = render.PNG(fig, pngScale)
 		default:
-			err = fmt.Errorf("format %q is not known; there is: %v", format, Formats)
+			err = fmt.Errorf("format %q is not known; there is: %v", format, runs.Formats)
 		}
 		if err != nil {
 			return files, err
@@ -288,7 +286,7 @@ func (b *builder) addPlots(s specs.Stage, analysis string) error {
 			for _, s := range all {
 				d := one{" " + s.label, place, s.labels}
 				if len(all) > 1 {
-					d.place = place + "/" + fileName(s.label)
+					d.place = place + "/" + runs.FileName(s.label)
 				}
 				drawings = append(drawings, d)
 			}

@@ -13,6 +13,7 @@ import (
 	"vbp/pipeline"
 	"vbp/specs"
 	"vbp/stages/analyze"
+	"vbp/stages/runs"
 )
 
 // analysisOf scores tables of two rates for each name.
@@ -138,7 +139,7 @@ figures:
   - {file: each, kind: attainment, series: [mode]}
 `
 	a := w.apply(spec)
-	if got := stateOf(a.RunDir); got != RunComplete {
+	if got := runs.StateOf(a.RunDir); got != runs.Complete {
 		t.Fatalf("the run is %s", got)
 	}
 	drawn := func(id string) []string {

@@ -7,6 +7,7 @@ import (
 	"vbp/specs"
 	"vbp/stages/deploy"
 	"vbp/stages/deploy/local"
+	"vbp/stages/runs"
 )
 
 // Start is a deployment that a plan would bring up.
@@ -49,7 +50,7 @@ func Starts(ctx context.Context, p *pipeline.Plan, exp *specs.Experiment, site *
 				next = 0 // it waits until the others have given theirs back
 			}
 			var err error
-			s.Processes, err = local.Preview(in.Deployment, site.Self, ids[next:next+need], portSeed(site, fileName(name)))
+			s.Processes, err = local.Preview(in.Deployment, site.Self, ids[next:next+need], portSeed(site, runs.FileName(name)))
 			next += need
 			if err != nil {
 				return nil, err

@@ -14,6 +14,7 @@ import (
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
 	"vbp/specs"
+	"vbp/stages/runs"
 )
 
 // ran is what a run's folder tells of the run: its journal, its spec, and what
@@ -95,7 +96,7 @@ func readRan(dir string) (*ran, error) {
 	}
 	r := &ran{dir: dir, torn: torn, entries: make(map[string]*pointEntry)}
 	r.read(records)
-	path := filepath.Join(dir, specFile)
+	path := filepath.Join(dir, runs.SpecFile)
 	if data, err := os.ReadFile(path); err == nil {
 		if exp, err := specs.Parse(path, data, specs.Options{SkipFiles: true}); err == nil {
 			r.exp = exp
@@ -255,8 +256,8 @@ func (r *ran) notReached() []string {
 // store is that of the results folder that the run lies in, else that of
 // results. It is nil if neither is there.
 func (r *ran) store(results string) *cache.Store {
-	beside := filepath.Join(resultsOf(r.dir), storeDir)
-	for _, dir := range []string{beside, filepath.Join(results, storeDir)} {
+	beside := filepath.Join(resultsOf(r.dir), runs.StoreDir)
+	for _, dir := range []string{beside, filepath.Join(results, runs.StoreDir)} {
 		if info, err := os.Stat(dir); err == nil && info.IsDir() {
 			return cache.At(dir)
 		}
@@ -267,7 +268,7 @@ func (r *ran) store(results string) *cache.Store {
 // resultsOf is the results folder that a run's folder lies in, named as the
 // run was if that can be.
 func resultsOf(dir string) string {
-	real := absolute(dir)
+	real := runs.Absolute(dir)
 	if followed, err := filepath.EvalSymlinks(real); err == nil {
 		real = followed
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
 // rerunNote is what the journal of a run that makes things again by wish begins
@@ -24,7 +25,7 @@ const cutShort = `{"out_of_budget":true}`
 // of the newest runs below base that were to and did not come to their end;
 // now if the newest run is none of these.
 func rerunSince(base string, words []string, now time.Time) time.Time {
-	dirs := runDirs(base)
+	dirs := runs.Of(base)
 	if len(words) == 0 || len(dirs) == 0 {
 		return now
 	}
@@ -37,7 +38,7 @@ func rerunSince(base string, words []string, now time.Time) time.Time {
 	if json.Unmarshal(first.Data, &note) != nil || !slices.Equal(note.Rerun, words) {
 		return now
 	}
-	if last.Kind == history.RunDone && last.Text != RunInterrupted && string(last.Data) != cutShort {
+	if last.Kind == history.RunDone && last.Text != runs.Interrupted && string(last.Data) != cutShort {
 		return now // it came to its end, whatever that was
 	}
 	return note.Since

@@ -17,6 +17,7 @@ import (
 	"vbp/stages/analyze"
 	"vbp/stages/collect"
 	"vbp/stages/plot/render"
+	"vbp/stages/runs"
 	"vbp/stages/sample"
 )
 
@@ -42,7 +43,7 @@ func OpenResults(dir, label string) (*Results, error) {
 		err = r.openImported(rec)
 	} else if _, statErr := os.Stat(filepath.Join(dir, pointsFile)); statErr == nil {
 		err = r.openRun()
-	} else if _, statErr := os.Stat(filepath.Join(dir, specFile)); statErr == nil {
+	} else if _, statErr := os.Stat(filepath.Join(dir, runs.SpecFile)); statErr == nil {
 		err = fmt.Errorf("%s is a run of vbp that was not finished: apply its spec again, which resumes it", dir)
 	} else {
 		err = r.openForeign()
@@ -55,7 +56,7 @@ func OpenResults(dir, label string) (*Results, error) {
 
 // openRun reads a run's samples; its own rules give the verdicts.
 func (r *Results) openRun() error {
-	path := filepath.Join(r.Dir, specFile)
+	path := filepath.Join(r.Dir, runs.SpecFile)
 	var rules []string
 	data, err := os.ReadFile(path)
 	switch {
@@ -293,7 +294,7 @@ func Draw(a *analyze.Analysis, dir string, f specs.Figure, formats []string) ([]
 	for _, s := range a.Series {
 		to := dir
 		if len(a.Series) > 1 {
-			to = filepath.Join(dir, fileName(s.Name))
+			to = filepath.Join(dir, runs.FileName(s.Name))
 		}
 		if err := draw(to, "vllm_benchmark_plots", "attainment", s.Labels); err != nil {
 			return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"vbp/specs"
 	"vbp/stages/analyze"
+	"vbp/stages/runs"
 )
 
 // scriptsFile is a result of the scripts: the share of its four requests that
@@ -120,17 +121,17 @@ func TestOpenRun(t *testing.T) {
 	}
 
 	// A run whose spec was lost is still readable: without rules.
-	if err := os.Remove(filepath.Join(a.RunDir, specFile)); err != nil {
+	if err := os.Remove(filepath.Join(a.RunDir, runs.SpecFile)); err != nil {
 		t.Fatal(err)
 	}
 	if r := open(t, a.RunDir, ""); r.Spec != nil || !r.Points[0].Valid {
 		t.Errorf("without its spec: %+v", r)
 	}
-	if err := os.WriteFile(filepath.Join(a.RunDir, specFile), []byte("modes: 3"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(a.RunDir, runs.SpecFile), []byte("modes: 3"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	_, err := OpenResults(a.RunDir, "")
-	mustContain(t, err, "the run's spec: ", filepath.Join(a.RunDir, specFile))
+	mustContain(t, err, "the run's spec: ", filepath.Join(a.RunDir, runs.SpecFile))
 }
 
 // TestRelabel compares runs under labels: in place of the mode where there is

@@ -18,13 +18,8 @@ import (
 	"vbp/pipeline/history"
 	"vbp/specs"
 	"vbp/stages/deploy/local"
+	"vbp/stages/runs"
 )
-
-// specFile is the resolved spec's name in a run's folder.
-const specFile = "spec.yaml"
-
-// storeDir holds the artefacts of every run below a results folder.
-const storeDir = ".store"
 
 // ApplyOptions are how an apply goes about it, and what it tells whoever
 // watches.
@@ -163,7 +158,7 @@ func PlanOf(ctx context.Context, exp *specs.Experiment, site *Site, o PlanChoice
 	if err != nil {
 		return nil, err
 	}
-	return plan(ctx, g, cache.At(filepath.Join(site.Results, storeDir)), exp, site, o, false)
+	return plan(ctx, g, cache.At(filepath.Join(site.Results, runs.StoreDir)), exp, site, o, false)
 }
 
 // plan decides what is to be done; servers that run already are asked what
@@ -190,7 +185,7 @@ func plan(ctx context.Context, g *pipeline.Graph, store *cache.Store, exp *specs
 	}
 	p, err := pipeline.Make(g, store, pipeline.PlanOptions{
 		Now: site.Now(), Environment: known, CheckEnvironment: o.CheckEnvironment, Only: only, Hold: hold,
-		Rerun: rerun, RerunSince: rerunSince(filepath.Join(site.Results, fileName(exp.Name)), o.Rerun, site.Now()),
+		Rerun: rerun, RerunSince: rerunSince(filepath.Join(site.Results, runs.FileName(exp.Name)), o.Rerun, site.Now()),
 	})
 	if err != nil {
 		return nil, err
@@ -213,7 +208,7 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 	if err != nil {
 		return nil, &BadPlan{err} // before anything is written
 	}
-	store, err := cache.Open(filepath.Join(site.Results, storeDir))
+	store, err := cache.Open(filepath.Join(site.Results, runs.StoreDir))
 	if err != nil {
 		return nil, err
 	}
@@ -242,7 +237,7 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 		}
 	}
 	a = &Applied{Plan: p}
-	base := filepath.Join(site.Results, fileName(exp.Name))
+	base := filepath.Join(site.Results, runs.FileName(exp.Name))
 	if p.Todo() == 0 && !measures(p) {
 		if dir := findRun(base, p); dir != "" {
 			a.RunDir = dir
@@ -259,7 +254,7 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 		return nil, err
 	}
 	a.New = true
-	if err := cache.WriteFile(filepath.Join(a.RunDir, specFile), exp.Resolved); err != nil {
+	if err := cache.WriteFile(filepath.Join(a.RunDir, runs.SpecFile), exp.Resolved); err != nil {
 		return a, err
 	}
 	o.OnPlan(p, a.RunDir)
@@ -269,7 +264,7 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 
 // lockExperiment lets one process apply an experiment at a time.
 func lockExperiment(ctx context.Context, name string, store *cache.Store, o ApplyOptions) (*cache.Lock, error) {
-	path := experimentLock(store.Root(), fileName(name))
+	path := runs.Lock(store.Root(), runs.FileName(name))
 	if o.Wait {
 		return cache.WaitLock(ctx, path, "apply "+name, func(h cache.Holder) {
 			o.Notice("waiting: " + (&Locked{name, h}).what())
@@ -310,26 +305,17 @@ func execute(ctx context.Context, a *Applied, store *cache.Store, site *Site, o 
 	return journal.Append(end)
 }
 
-// States of a run, as its journal and list tell them.
-const (
-	RunComplete    = "complete"
-	RunPartial     = "partial"
-	RunEmpty       = "empty"
-	RunInterrupted = "interrupted"
-	RunUnfinished  = "unfinished" // the journal has no end: running, or killed
-)
-
 func (a *Applied) state() string {
 	t := a.Tally()
 	switch {
 	case a.Report != nil && a.Report.Interrupted:
-		return RunInterrupted
+		return runs.Interrupted
 	case t.Usable == 0 && t.Lost+t.Left > 0:
-		return RunEmpty
+		return runs.Empty
 	case t.Lost+t.LostSteps+t.Left > 0 || a.cut():
-		return RunPartial
+		return runs.Partial
 	}
-	return RunComplete
+	return runs.Complete
 }
 
 // cut reports whether something was left out by wish.

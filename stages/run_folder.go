@@ -7,11 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"vbp/pipeline"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
 // newRunDir makes a folder for a run that begins now; of two that begin in
@@ -20,7 +20,7 @@ func newRunDir(base string, now time.Time) (string, error) {
 	if err := os.MkdirAll(base, 0o755); err != nil {
 		return "", fmt.Errorf("cannot make the results folder: %w", err)
 	}
-	stamp := now.Format("20060102_150405")
+	stamp := now.Format(runs.Stamp)
 	for n := 1; ; n++ {
 		dir := filepath.Join(base, stamp)
 		if n > 1 {
@@ -40,7 +40,7 @@ func newRunDir(base string, now time.Time) (string, error) {
 // would reuse, or "".
 func findRun(base string, plan *pipeline.Plan) string {
 	want := plan.Fingerprint()
-	dirs := runDirs(base)
+	dirs := runs.Of(base)
 	slices.Reverse(dirs)
 	for _, dir := range dirs {
 		records, _, err := history.Read(filepath.Join(dir, history.FileName))
@@ -74,21 +74,4 @@ func holds(dir string, plan *pipeline.Plan) bool {
 		}
 	}
 	return true
-}
-
-// runDirs lists the folders below base that have a journal, oldest first.
-func runDirs(base string) []string {
-	journals, _ := filepath.Glob(filepath.Join(escapeGlob(base), "*", history.FileName))
-	var dirs []string
-	for _, j := range journals {
-		if dir := filepath.Dir(j); !strings.HasPrefix(filepath.Base(dir), ".") { // half-made, or half gone
-			dirs = append(dirs, dir)
-		}
-	}
-	slices.Sort(dirs)
-	return dirs
-}
-
-func escapeGlob(path string) string {
-	return strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(path)
 }

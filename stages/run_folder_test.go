@@ -10,6 +10,7 @@ import (
 
 	"vbp/pipeline"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
 func TestNewRunDir(t *testing.T) {
@@ -36,9 +37,9 @@ func TestApplyFindsItsRun(t *testing.T) {
 	slow, quick := w.apply(twoModes), w.apply(twoModes, "slo.tpot=15ms")
 	more := w.apply(twoModes, "sweep.qps=[1000, 2000]")
 	starts := len(w.started())
-	runs := len(runDirs(filepath.Join(w.site.Results, "small")))
-	if runs != 3 || slow.RunDir == quick.RunDir || quick.RunDir == more.RunDir {
-		t.Fatalf("%d runs: %s, %s, %s", runs, slow.RunDir, quick.RunDir, more.RunDir)
+	made := len(runs.Of(filepath.Join(w.site.Results, "small")))
+	if made != 3 || slow.RunDir == quick.RunDir || quick.RunDir == more.RunDir {
+		t.Fatalf("%d runs: %s, %s, %s", made, slow.RunDir, quick.RunDir, more.RunDir)
 	}
 	for _, c := range []struct {
 		set  []string
@@ -68,7 +69,7 @@ func TestApplyFindsItsRun(t *testing.T) {
 			t.Errorf("%q: tally %+v, want %d usable", c.set, got, want)
 		}
 	}
-	if got := len(runDirs(filepath.Join(w.site.Results, "small"))); got != runs || len(w.started()) != starts {
+	if got := len(runs.Of(filepath.Join(w.site.Results, "small"))); got != made || len(w.started()) != starts {
 		t.Errorf("%d runs, %d servers started since", got, len(w.started())-starts)
 	}
 }
@@ -99,7 +100,7 @@ func TestApplyRestoresRun(t *testing.T) {
 			if !slices.Contains(filesBelow(t, second.RunDir), file) {
 				t.Errorf("%s %s: the new run lacks it too", file, name)
 			}
-			if got := stateOf(second.RunDir); got != RunComplete {
+			if got := runs.StateOf(second.RunDir); got != runs.Complete {
 				t.Errorf("%s %s: the new run is %s", file, name, got)
 			}
 			if third := w.apply(oneMode); third.New || third.RunDir != second.RunDir {

@@ -14,6 +14,7 @@ import (
 	"vbp/pipeline"
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
 // TestApply holds what a run's folder has, who is told what, and that the
@@ -54,7 +55,7 @@ func TestApply(t *testing.T) {
 	if got := filesBelow(t, dir); !slices.Equal(got, want) {
 		t.Errorf("the run holds %q\nwant %q", got, want)
 	}
-	if got := contentOf(t, dir, specFile); got != string(w.parse(twoModes).Resolved) {
+	if got := contentOf(t, dir, runs.SpecFile); got != string(w.parse(twoModes).Resolved) {
 		t.Errorf("its spec is\n%s", got)
 	}
 	if len(began) != 9 {
@@ -73,7 +74,7 @@ func TestApply(t *testing.T) {
 	if first.Kind != history.RunBegun || first.Text != "vbp apply spec.yaml" {
 		t.Errorf("the journal begins with %+v", first)
 	}
-	if last.Kind != history.RunDone || last.Text != RunComplete || last.Fingerprint == "" {
+	if last.Kind != history.RunDone || last.Text != runs.Complete || last.Fingerprint == "" {
 		t.Errorf("the journal ends with %+v", last)
 	}
 	if got, want := a.Tally(), (Tally{Usable: 2}); got != want {
@@ -150,7 +151,7 @@ func TestApplyInterrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := stateOf(a.RunDir); got != RunInterrupted || !a.Report.Interrupted {
+	if got := runs.StateOf(a.RunDir); got != runs.Interrupted || !a.Report.Interrupted {
 		t.Errorf("the run is %s", got)
 	}
 	if n := w.started()[0].stops; n == 0 {
@@ -164,14 +165,14 @@ func TestApplyInterrupted(t *testing.T) {
 	if got := len(w.started()[1].asked()); got != 5 { // a reset and four requests
 		t.Errorf("the next apply asks %d times", got)
 	}
-	if got := stateOf(a.RunDir); got != RunComplete {
+	if got := runs.StateOf(a.RunDir); got != runs.Complete {
 		t.Errorf("the next run is %s", got)
 	}
 }
 
 func TestApplyLocked(t *testing.T) {
 	w := newWorld(t)
-	locks := filepath.Join(w.site.Results, storeDir, "locks", "names")
+	locks := filepath.Join(w.site.Results, runs.StoreDir, "locks", "names")
 	if err := os.MkdirAll(locks, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func TestApplyOfWhatCannotBeBuilt(t *testing.T) {
 	if !errors.As(err, &bad) {
 		t.Errorf("the error is a %T, not one of the plan", err)
 	}
-	if got := runDirs(filepath.Join(w.site.Results, "small")); len(got) > 0 {
+	if got := runs.Of(filepath.Join(w.site.Results, "small")); len(got) > 0 {
 		t.Errorf("runs %q", got)
 	}
 }
@@ -218,7 +219,7 @@ func TestApplySecrets(t *testing.T) {
 	_, err := w.applyWith(t.Context(), ApplyOptions{}, spec)
 	mustContain(t, err, "the secret KEY is not in the environment", "set KEY before")
 	var bad *BadPlan
-	if !errors.As(err, &bad) || len(w.started()) > 0 || len(runDirs(filepath.Join(w.site.Results, "small"))) > 0 {
+	if !errors.As(err, &bad) || len(w.started()) > 0 || len(runs.Of(filepath.Join(w.site.Results, "small"))) > 0 {
 		t.Errorf("the error is a %T, %d servers were started", err, len(w.started()))
 	}
 	if _, err := PlanOf(t.Context(), w.parse(spec), w.site, PlanChoices{}); err != nil {
@@ -257,15 +258,15 @@ func TestTallyAndState(t *testing.T) {
 		want        Tally
 		state       string
 	}{
-		{[]pipeline.Result{unused, good, reused, done}, false, Tally{Usable: 2}, RunComplete},
-		{[]pipeline.Result{late, good, done}, false, Tally{Usable: 2, Invalid: 1}, RunComplete},
-		{[]pipeline.Result{good, failed, skipped}, false, Tally{Usable: 1, Lost: 1}, RunPartial},
-		{[]pipeline.Result{good, bad, done}, false, Tally{Usable: 1, Lost: 1}, RunPartial},
-		{[]pipeline.Result{good, broken}, false, Tally{Usable: 1, Lost: 1}, RunPartial},
-		{[]pipeline.Result{good, step, skipped}, false, Tally{Usable: 1, LostSteps: 1}, RunPartial},
-		{[]pipeline.Result{bad, failed, done}, false, Tally{Lost: 2}, RunEmpty},
-		{[]pipeline.Result{good, failed}, true, Tally{Usable: 1, Lost: 1}, RunInterrupted},
-		{[]pipeline.Result{failed}, true, Tally{Lost: 1}, RunInterrupted},
+		{[]pipeline.Result{unused, good, reused, done}, false, Tally{Usable: 2}, runs.Complete},
+		{[]pipeline.Result{late, good, done}, false, Tally{Usable: 2, Invalid: 1}, runs.Complete},
+		{[]pipeline.Result{good, failed, skipped}, false, Tally{Usable: 1, Lost: 1}, runs.Partial},
+		{[]pipeline.Result{good, bad, done}, false, Tally{Usable: 1, Lost: 1}, runs.Partial},
+		{[]pipeline.Result{good, broken}, false, Tally{Usable: 1, Lost: 1}, runs.Partial},
+		{[]pipeline.Result{good, step, skipped}, false, Tally{Usable: 1, LostSteps: 1}, runs.Partial},
+		{[]pipeline.Result{bad, failed, done}, false, Tally{Lost: 2}, runs.Empty},
+		{[]pipeline.Result{good, failed}, true, Tally{Usable: 1, Lost: 1}, runs.Interrupted},
+		{[]pipeline.Result{failed}, true, Tally{Lost: 1}, runs.Interrupted},
 	} {
 		a := &Applied{Report: &pipeline.Report{Results: c.results, Interrupted: c.interrupted}}
 		if got := a.Tally(); got != c.want || a.state() != c.state {

@@ -10,6 +10,8 @@
 // the node's Input (the exact value that its key is a hash of) beside the work
 // that receives it. Apply plans and executes a graph into a run folder.
 // Results reads folders of results, ours and others', for plot and compare.
+// Package runs says what such a folder and a run's in it are, for here and for
+// package upkeep, which removes old runs and checks what is stored.
 package stages
 
 import (

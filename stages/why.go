@@ -10,17 +10,18 @@ import (
 
 	"vbp/pipeline"
 	"vbp/pipeline/cache"
+	"vbp/stages/runs"
 )
 
 // Explained is what is behind results of a run.
 type Explained struct {
-	Run          string         `json:"run"`
-	Name         string         `json:"name"`
-	State        string         `json:"state"`
-	ImportedFrom []importedFile `json:"imported_from,omitempty"`
-	Notes        []string       `json:"notes,omitempty"` // what cannot be told, and why
-	Results      []Behind       `json:"results"`
-	Others       []string       `json:"others"` // results of the run that can be asked for as well
+	Run          string      `json:"run"`
+	Name         string      `json:"name"`
+	State        string      `json:"state"`
+	ImportedFrom []runs.File `json:"imported_from,omitempty"`
+	Notes        []string    `json:"notes,omitempty"` // what cannot be told, and why
+	Results      []Behind    `json:"results"`
+	Others       []string    `json:"others"` // results of the run that can be asked for as well
 }
 
 // Behind is what is behind one result: a point, or what was made of points.
@@ -80,7 +81,7 @@ func Explain(dir string, words []string, o ExplainOptions) (*Explained, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Explained{Run: dir, Name: r.name(), State: stateOf(dir), Results: []Behind{}, Others: []string{}}
+	e := &Explained{Run: dir, Name: r.name(), State: runs.StateOf(dir), Results: []Behind{}, Others: []string{}}
 	if r.torn {
 		e.Notes = append(e.Notes, tornNote)
 	}
@@ -141,7 +142,7 @@ func (r *ran) list(results string) (*cache.Listing, string) {
 	store := r.store(results)
 	if store == nil {
 		return nil, fmt.Sprintf("there is no store of results beside this run (%s): other attempts, key components and stored files cannot be told; --results names the folder that the run is from",
-			filepath.Join(resultsOf(r.dir), storeDir))
+			filepath.Join(resultsOf(r.dir), runs.StoreDir))
 	}
 	l, err := store.List()
 	if err != nil {
@@ -240,7 +241,7 @@ func (r *ran) servicesOf(o *outcome) []ShownService {
 func (r *ran) madeOf(o *outcome, l *cache.Listing) []MadeOfIt {
 	if r.imported != nil {
 		m := MadeOfIt{Node: "analysis and figures", How: "made by the import"}
-		for _, f := range append([]string{filepath.Join(r.dir, analysisFile)}, figuresIn(r.dir)...) {
+		for _, f := range append([]string{filepath.Join(r.dir, analysisFile)}, runs.FiguresIn(r.dir)...) {
 			m.Files = append(m.Files, existing(f)...)
 		}
 		return []MadeOfIt{m}

@@ -12,6 +12,7 @@ import (
 	"vbp/pipeline"
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
 // Attempt is one time that a point was measured, or that a result was made.
@@ -206,7 +207,7 @@ type use struct {
 // what lies under some keys.
 func usesIn(results string, keys map[cache.Key]bool) map[attemptID]use {
 	out := make(map[attemptID]use)
-	dirs, _ := findRuns(results)
+	dirs, _ := runs.Below(results)
 	for _, dir := range dirs {
 		path := filepath.Join(dir, history.FileName)
 		if !mentions(path, keys) {

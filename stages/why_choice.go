@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"vbp/stages/runs"
 )
 
 // choose finds the nodes that words name. An error says what can be named.
@@ -63,7 +65,7 @@ func (r *ran) choose(words []string) ([]*outcome, error) {
 // madeFile reports whether a node made the file at path, or a figure called so.
 func (r *ran) madeFile(o *outcome, path string) bool {
 	same := func(file string) bool {
-		return file != "" && (absolute(file) == absolute(path) || absolute(file) == absolute(filepath.Join(r.dir, path)))
+		return file != "" && (runs.Absolute(file) == runs.Absolute(path) || runs.Absolute(file) == runs.Absolute(filepath.Join(r.dir, path)))
 	}
 	if o.isLoad() {
 		return same(r.placeOf(o, samplesFile)) || same(r.placeOf(o, metricsFile))

@@ -10,6 +10,7 @@ import (
 
 	"vbp/pipeline"
 	"vbp/pipeline/cache"
+	"vbp/stages/runs"
 )
 
 // KeptFile is one file of a result.
@@ -56,7 +57,7 @@ func inRun(path string, k *KeptFile) (at, trouble string) {
 	if stored, err := os.Stat(k.InStore); err == nil && os.SameFile(info, stored) {
 		return path, ""
 	}
-	have, err := digestFile(path)
+	have, err := runs.Digest(path)
 	switch {
 	case err != nil:
 		return path, err.Error()
@@ -102,7 +103,7 @@ func (r *ran) filesInRun(o *outcome) []KeptFile {
 		if path == "" {
 			continue
 		}
-		if f, err := digestFile(path); err == nil {
+		if f, err := runs.Digest(path); err == nil {
 			out = append(out, KeptFile{Name: name, Bytes: f.Bytes, SHA256: f.SHA256, InRun: path})
 		}
 	}

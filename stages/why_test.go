@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vbp/stages/runs"
 )
 
 // explain is Explain of a run, which must work.
@@ -223,7 +225,7 @@ func TestExplainPruned(t *testing.T) {
 	w := newWorld(t)
 	a := w.apply(oneMode)
 	before := explain(t, a, "qps=1000").Results[0]
-	if err := os.RemoveAll(filepath.Join(w.site.Results, storeDir, "objects")); err != nil {
+	if err := os.RemoveAll(filepath.Join(w.site.Results, runs.StoreDir, "objects")); err != nil {
 		t.Fatal(err)
 	}
 	e := explain(t, a, "qps=1000")
@@ -244,7 +246,7 @@ func TestExplainPruned(t *testing.T) {
 	if f := explain(t, a, "vllm_benchmark_plots.svg").Results[0].Files; len(f) != 1 || f[0].InRun == "" {
 		t.Errorf("the figure's files: %+v", f)
 	}
-	if err := os.RemoveAll(filepath.Join(w.site.Results, storeDir)); err != nil {
+	if err := os.RemoveAll(filepath.Join(w.site.Results, runs.StoreDir)); err != nil {
 		t.Fatal(err)
 	}
 	if e := explain(t, a); len(e.Notes) != 1 || !strings.Contains(e.Notes[0], "there is no store of results beside this run") || e.Results[0].Shown.Verdict != "valid" {
@@ -290,7 +292,7 @@ func TestExplainUnfinished(t *testing.T) {
 		}
 		got = append(got, fmt.Sprintf("%s, %s", b.How, verdict))
 	}
-	if e.State != RunUnfinished || !slices.Equal(got, []string{"measured, valid", "not begun, none"}) {
+	if e.State != runs.Unfinished || !slices.Equal(got, []string{"measured, valid", "not begun, none"}) {
 		t.Errorf("%s, %q", e.State, got)
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"vbp/stages"
+	"vbp/stages/upkeep"
 )
 
 func newCache() *cobra.Command {
@@ -25,7 +25,7 @@ vbp cache verify reads all of them; vbp prune removes old ones.`,
 		Example: "  vbp cache\n  vbp cache verify\n  vbp cache --results /data/results --json",
 		Args:    knownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			u, err := stages.UseOfStore(cmd.Context(), results)
+			u, err := upkeep.UseOfStore(cmd.Context(), results)
 			if err != nil {
 				return badUnlessStopped(cmd, err)
 			}
@@ -67,7 +67,7 @@ finds those that nothing has read.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w := cmd.OutOrStdout()
 			meter := &meter{w: cmd.ErrOrStderr(), shows: isTerminal(cmd.ErrOrStderr())}
-			c, err := stages.VerifyStore(cmd.Context(), results, meter.count)
+			c, err := upkeep.VerifyStore(cmd.Context(), results, meter.count)
 			meter.end()
 			if err != nil {
 				return badUnlessStopped(cmd, err)
@@ -89,7 +89,7 @@ finds those that nothing has read.`,
 }
 
 // printCheck names what is damaged, and what to do about it.
-func printCheck(w io.Writer, c *stages.StoreCheck) {
+func printCheck(w io.Writer, c *upkeep.StoreCheck) {
 	hidden := 0
 	for _, d := range c.Damaged {
 		what, state := d.Slot, "damaged"

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"vbp/pipeline/history"
-	"vbp/stages"
+	"vbp/stages/upkeep"
 )
 
 // harms are what can happen to a stored file.
@@ -87,7 +87,7 @@ func TestDamagedResults(t *testing.T) {
 				}
 				if measured { // attempts are never replaced: as verify advises
 					stdout, _, _ := s.vbp(t, "cache", "verify", "--json")
-					var c stages.StoreCheck
+					var c upkeep.StoreCheck
 					if err := json.Unmarshal([]byte(stdout), &c); err != nil || len(c.Damaged) == 0 {
 						t.Fatalf("%v: %s", err, stdout)
 					}

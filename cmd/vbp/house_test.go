@@ -35,8 +35,12 @@ var mayImport = map[string][]string{
 	"stages/deploy/probe":  {"stages/deploy"},
 	"stages/deploy/proxy":  {},
 	"stages/deploy/vllm":   {"stages/deploy"},
-	"stages":               {"*"},
-	"cmd/vbp":              {"*"},
+	// These two are about what pipeline wrote, never about how it runs; specs
+	// tell upkeep where figures outside of a run's folder were put.
+	"stages/runs":   {"pipeline/history"},
+	"stages/upkeep": {"stages/runs", "pipeline/cache", "pipeline/history", "specs"},
+	"stages":        {"*"},
+	"cmd/vbp":       {"*"},
 }
 
 // banned are packages that must not even be reached through others.
@@ -45,6 +49,8 @@ var banned = map[string][]string{
 	"stages/sample":      {"net/http", "encoding/json", "os/exec"},
 	"stages/plot/render": {"net/http"},
 	"stages/load":        {"vbp/stages/analyze", "vbp/stages/collect", "vbp/stages/deploy"},
+	"stages/runs":        {"net/http", "os/exec", "vbp/specs"},
+	"stages/upkeep":      {"net/http", "os/exec", "vbp/pipeline", "vbp/stages/load", "vbp/stages/deploy"},
 	"specs":              {"net/http", "os/exec"},
 	"pipeline":           {"net/http", "gopkg.in/yaml.v3"},
 }

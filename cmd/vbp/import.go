@@ -9,10 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"vbp/stages"
+	"vbp/stages/runs"
 )
 
 func newImport() *cobra.Command {
-	q := questionFlags{only: "both", formats: stages.Formats}
+	q := questionFlags{only: "both", formats: runs.Formats}
 	var o stages.ImportOptions
 	var spec specFlags
 	cmd := &cobra.Command{

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vbp/stages"
+	"vbp/stages/runs"
 )
 
 func newList() *cobra.Command {
@@ -31,7 +32,7 @@ folder of results, or of one dataset or name in it (default: --results).`,
 			case cmd.Flags().Changed("results"):
 				return usageError{errors.New("folders are named either as arguments or by --results, not both")}
 			}
-			runs, err := stages.List(dirs...)
+			found, err := stages.List(dirs...)
 			if err != nil {
 				return bad(err)
 			}
@@ -40,12 +41,12 @@ folder of results, or of one dataset or name in it (default: --results).`,
 				enc := json.NewEncoder(w)
 				enc.SetIndent("", "  ")
 				enc.SetEscapeHTML(false)
-				return enc.Encode(append([]stages.Listed{}, runs...))
+				return enc.Encode(append([]stages.Listed{}, found...))
 			}
-			if len(runs) == 0 {
+			if len(found) == 0 {
 				fmt.Fprintf(w, "no runs in %s\n", strings.Join(dirs, ", "))
 			}
-			printListed(w, runs)
+			printListed(w, found)
 			return nil
 		},
 	}
@@ -59,16 +60,16 @@ const widest = 48
 
 // printListed prints a line for each run and, below it, one for each
 // configuration.
-func printListed(w io.Writer, runs []stages.Listed) {
+func printListed(w io.Writer, found []stages.Listed) {
 	width := 0
-	for _, r := range runs {
+	for _, r := range found {
 		if n := utf8.RuneCountInString(r.Name); n <= widest {
 			width = max(width, n)
 		}
 	}
-	for _, r := range runs {
+	for _, r := range found {
 		state := ""
-		if r.State != "" && r.State != stages.RunComplete {
+		if r.State != "" && r.State != runs.Complete {
 			state = "  (" + r.State + ")"
 		}
 		fmt.Fprintf(w, "%s  %-*s  %d results, %d plots%s\n", r.Time.Format("2006-01-02 15:04:05"), width, r.Name, r.Results, r.Plots, state)

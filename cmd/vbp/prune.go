@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"vbp/stages"
+	"vbp/stages/upkeep"
 )
 
 // pruneFlags are how a prune goes about it.
 type pruneFlags struct {
-	rules               stages.PruneRules
+	rules               upkeep.Rules
 	results             string
 	dryRun, yes, asJSON bool
 }
@@ -105,7 +105,7 @@ func (f *pruneFlags) check(cmd *cobra.Command) error {
 
 func (f *pruneFlags) run(cmd *cobra.Command) error {
 	ctx, stdout, stderr := cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-	p, err := stages.PlanPrune(ctx, f.results, f.rules, time.Now())
+	p, err := upkeep.PlanPrune(ctx, f.results, f.rules, time.Now())
 	if err != nil {
 		return badUnlessStopped(cmd, err)
 	}
@@ -128,7 +128,7 @@ func (f *pruneFlags) run(cmd *cobra.Command) error {
 		}
 		fallthrough
 	default:
-		p, err = stages.Prune(ctx, p, time.Now, func(r stages.PrunedRun) {
+		p, err = upkeep.Prune(ctx, p, time.Now, func(r upkeep.PrunedRun) {
 			if !f.asJSON {
 				fmt.Fprintf(stdout, "removed %s\n", r.Name)
 			}
@@ -155,7 +155,7 @@ func (f *pruneFlags) run(cmd *cobra.Command) error {
 }
 
 // whatIsLeft says what to do about results that stay too large.
-func whatIsLeft(p *stages.Pruning) string {
+func whatIsLeft(p *upkeep.Pruning) string {
 	if len(p.Stay) == 0 {
 		return "no run is left that could go; folders that vbp did not make count too"
 	}
@@ -163,7 +163,7 @@ func whatIsLeft(p *stages.Pruning) string {
 }
 
 // printPruning says what would go, what stays, and what that frees.
-func printPruning(w io.Writer, p *stages.Pruning) {
+func printPruning(w io.Writer, p *upkeep.Pruning) {
 	for _, r := range p.Runs {
 		fmt.Fprintf(w, "run      %s  %s, last record %s, frees %s: %s\n", r.Name, r.State, r.Ended.Local().Format("2006-01-02 15:04"), bytesText(r.Bytes), r.Why)
 		for _, figure := range r.Figures {
@@ -190,7 +190,7 @@ func printPruning(w io.Writer, p *stages.Pruning) {
 }
 
 // printPruned says what went.
-func printPruned(w io.Writer, p *stages.Pruning) {
+func printPruned(w io.Writer, p *upkeep.Pruning) {
 	fmt.Fprintf(w, "%s and %s are removed, which freed %s%s.\n", counted(len(p.Runs), "run"), counted(p.Stored, "stored result"), bytesText(p.Bytes), ofUsed(p))
 	if p.Held > 0 {
 		verb, them := "stay", "them"
@@ -201,7 +201,7 @@ func printPruned(w io.Writer, p *stages.Pruning) {
 	}
 }
 
-func ofUsed(p *stages.Pruning) string {
+func ofUsed(p *upkeep.Pruning) string {
 	if p.Used == 0 {
 		return ""
 	}

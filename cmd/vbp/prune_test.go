@@ -9,18 +9,18 @@ import (
 	"testing"
 	"time"
 
-	"vbp/stages"
+	"vbp/stages/upkeep"
 )
 
 func TestPrintPruning(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.Local)
-	p := &stages.Pruning{
-		Runs: []stages.PrunedRun{{
+	p := &upkeep.Pruning{
+		Runs: []upkeep.PrunedRun{{
 			Name: "a/20260301_120000", State: "complete", Ended: at, Why: "41 days old", Bytes: 1_234_567,
 			Figures: []string{"plots/a.pdf"}, Losing: []string{"/figures/b.pdf"},
 		}},
-		Stay:    []stages.StayingRun{{Name: "a/20260302_120000", Why: "it is the newest run of a; --all lets it go too"}},
-		Debris:  []stages.Debris{{Path: "results/a/.import-1", What: "left by an import that was killed", Bytes: 1000}},
+		Stay:    []upkeep.StayingRun{{Name: "a/20260302_120000", Why: "it is the newest run of a; --all lets it go too"}},
+		Debris:  []upkeep.Debris{{Path: "results/a/.import-1", What: "left by an import that was killed", Bytes: 1000}},
 		Orphans: 1, Stored: 3, Bytes: 2_000_000, Used: 20_000_000_000,
 	}
 	var b bytes.Buffer
@@ -43,7 +43,7 @@ stays    a/20260302_120000  it is the newest run of a; --all lets it go too
 		t.Errorf("%s\nwant\n%s", b.String(), want)
 	}
 	b.Reset()
-	printPruning(&b, &stages.Pruning{})
+	printPruning(&b, &upkeep.Pruning{})
 	if b.String() != "Nothing to remove.\n" {
 		t.Errorf("%s", b.String())
 	}

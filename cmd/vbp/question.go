@@ -16,6 +16,7 @@ import (
 	"vbp/specs"
 	"vbp/stages"
 	"vbp/stages/analyze"
+	"vbp/stages/runs"
 )
 
 // questionFlags are the flags by which plot and compare ask of results.
@@ -43,7 +44,7 @@ func (q *questionFlags) add(cmd *cobra.Command, out string) {
 	f.StringVar(&q.only, "only", "both", "which `objectives` a comparison shows: both, ttft or tpot")
 	f.StringVar(&q.title, "title", "", "`text` above the figure")
 	f.StringVar(&q.out, "out", "", "`folder` for the figures (default: "+out+")")
-	f.StringSliceVar(&q.formats, "formats", stages.Formats, "`formats` of the figures")
+	f.StringSliceVar(&q.formats, "formats", runs.Formats, "`formats` of the figures")
 	f.BoolVar(&q.asJSON, "json", false, "print the analysis as JSON on stdout; figures are then only drawn with --out")
 	for _, name := range []string{"ttft-slo", "tpot-slo", "atta-target", "scale-rate"} {
 		f.Lookup(name).DefValue = "0" // which help does not show
@@ -75,8 +76,8 @@ func (q *questionFlags) check(cmd *cobra.Command) (stages.Question, error) {
 		return out, usageError{fmt.Errorf("--only is both, ttft or tpot, not %q", q.only)}
 	}
 	for _, f := range q.formats {
-		if !slices.Contains(stages.Formats, f) {
-			return out, usageError{fmt.Errorf("--formats knows %s, not %q", strings.Join(stages.Formats, ", "), f)}
+		if !slices.Contains(runs.Formats, f) {
+			return out, usageError{fmt.Errorf("--formats knows %s, not %q", strings.Join(runs.Formats, ", "), f)}
 		}
 	}
 	return out, nil

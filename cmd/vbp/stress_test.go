@@ -16,6 +16,7 @@ import (
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
 	"vbp/stages"
+	"vbp/stages/runs"
 )
 
 // stressSpec is completed by a name, modes and a sweep.
@@ -192,7 +193,7 @@ func (s *crashSite) measuredOnce(t *testing.T) int {
 	accepted, rejected := make(map[string]int), make(map[string]int)
 	nodes, why := make(map[string]string), make(map[string]string)
 	for dir, records := range s.journals(t) {
-		if last := records[len(records)-1]; last.Kind != history.RunDone || last.Text != stages.RunComplete {
+		if last := records[len(records)-1]; last.Kind != history.RunDone || last.Text != runs.Complete {
 			t.Errorf("%s ended as %s %s", dir, last.Kind, last.Text)
 		}
 		for _, r := range records {

@@ -1,5 +1,9 @@
 package stages
 
+// Package upkeep removes and checks what applies have made. Its tests that need
+// real applies are in the files upkeep_*_test.go here, beside the fakes that an
+// apply runs against; those that only need files are in its own folder.
+
 import (
 	"errors"
 	"fmt"
@@ -14,6 +18,8 @@ import (
 
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
+	"vbp/stages/upkeep"
 )
 
 // pruneWorld is a world whose clock stands, with days to apply specs on.
@@ -39,20 +45,20 @@ func (p *pruneWorld) applyOn(day int, text string, set ...string) string {
 	return a.RunDir
 }
 
-func (p *pruneWorld) plan(rules PruneRules) *Pruning {
+func (p *pruneWorld) plan(rules upkeep.Rules) *upkeep.Pruning {
 	p.t.Helper()
-	plan, err := PlanPrune(p.t.Context(), p.site.Results, rules, p.now)
+	plan, err := upkeep.PlanPrune(p.t.Context(), p.site.Results, rules, p.now)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	return plan
 }
 
-func (p *pruneWorld) prune(rules PruneRules) *Pruning {
+func (p *pruneWorld) prune(rules upkeep.Rules) *upkeep.Pruning {
 	p.t.Helper()
 	plan := p.plan(rules)
 	var told []string
-	done, err := Prune(p.t.Context(), plan, p.site.Now, func(r PrunedRun) { told = append(told, r.Name) })
+	done, err := upkeep.Prune(p.t.Context(), plan, p.site.Now, func(r upkeep.PrunedRun) { told = append(told, r.Name) })
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -65,7 +71,7 @@ func (p *pruneWorld) prune(rules PruneRules) *Pruning {
 	return done
 }
 
-func prunedNames(p *Pruning) []string {
+func prunedNames(p *upkeep.Pruning) []string {
 	var out []string
 	for _, r := range p.Runs {
 		out = append(out, r.Name)
@@ -91,7 +97,7 @@ func (p *pruneWorld) runsLeft() []string {
 func (p *pruneWorld) stored() []string {
 	p.t.Helper()
 	var out []string
-	err := cache.At(filepath.Join(p.site.Results, storeDir)).Verify(p.t.Context(), func(a *cache.Artefact, err error) {
+	err := cache.At(filepath.Join(p.site.Results, runs.StoreDir)).Verify(p.t.Context(), func(a *cache.Artefact, err error) {
 		if err != nil {
 			p.t.Errorf("%s: %v", a.Slot, err)
 		}
@@ -111,7 +117,7 @@ func (p *pruneWorld) isWhole(dir string) {
 	if err != nil || torn {
 		p.t.Fatalf("%s: torn %v, %v", dir, torn, err)
 	}
-	store := cache.At(filepath.Join(p.site.Results, storeDir))
+	store := cache.At(filepath.Join(p.site.Results, runs.StoreDir))
 	for _, r := range records {
 		if r.Attempt == "" {
 			continue
@@ -156,6 +162,11 @@ func snapshot(t *testing.T, dir string) string {
 	return b.String()
 }
 
+func isThere(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 // TestPrune holds that a run goes with what it alone refers to, that the
 // others keep what they show, and that what is said of sizes is true.
 func TestPrune(t *testing.T) {
@@ -164,14 +175,14 @@ func TestPrune(t *testing.T) {
 	second := p.applyOn(2, oneMode, "sweep.qps=[1000, 3000]") // shares a point with the first
 	third := p.applyOn(3, oneMode, "sweep.qps=[1000, 3000]", "slo.tpot=15ms")
 	p.now = p.now.AddDate(0, 0, 29).Add(-time.Hour) // the second is 29 days old and 23 hours
-	rules := PruneRules{OlderThan: 30 * 24 * time.Hour}
+	rules := upkeep.Rules{OlderThan: 30 * 24 * time.Hour}
 
 	before := snapshot(t, p.site.Results)
 	plan := p.plan(rules)
 	if snapshot(t, p.site.Results) != before {
 		t.Error("planning has changed something")
 	}
-	if len(plan.Runs) != 1 || plan.Runs[0].Path != first || plan.Runs[0].Why != "30 days old" || plan.Runs[0].State != RunComplete || plan.Done {
+	if len(plan.Runs) != 1 || plan.Runs[0].Path != first || plan.Runs[0].Why != "30 days old" || plan.Runs[0].State != runs.Complete || plan.Done {
 		t.Fatalf("the plan is %+v", plan)
 	}
 	if got := plan.Runs[0].Figures; !slices.Equal(got, []string{"plots/vllm_benchmark_plots.svg"}) {
@@ -213,7 +224,7 @@ func TestPruneRunsOfOneExperiment(t *testing.T) {
 	small := p.applyOn(1, oneMode)
 	other := p.applyOn(2, changed(t, oneMode, "name: small", "name: other.thing"), "slo.tpot=15ms")
 	p.now = p.now.AddDate(1, 0, 0)
-	done := p.prune(PruneRules{Names: []string{"other.thing"}, OlderThan: time.Hour, All: true})
+	done := p.prune(upkeep.Rules{Names: []string{"other.thing"}, OlderThan: time.Hour, All: true})
 	if len(done.Runs) != 1 || done.Runs[0].Path != other {
 		t.Fatalf("removed %q", prunedNames(done))
 	}
@@ -221,7 +232,7 @@ func TestPruneRunsOfOneExperiment(t *testing.T) {
 		t.Errorf("the folder of the name: %v", err)
 	}
 	p.isWhole(small) // they share the measurement
-	if done := p.prune(PruneRules{OlderThan: time.Hour, All: true}); len(done.Runs) != 1 || done.Runs[0].Path != small {
+	if done := p.prune(upkeep.Rules{OlderThan: time.Hour, All: true}); len(done.Runs) != 1 || done.Runs[0].Path != small {
 		t.Fatalf("removed %q", prunedNames(done))
 	}
 	if got := p.stored(); len(got) > 0 {
@@ -242,13 +253,13 @@ func TestPruneImported(t *testing.T) {
 	}
 	run := p.applyOn(2, oneMode)
 	p.now = p.now.AddDate(1, 0, 0)
-	rules := PruneRules{OlderThan: time.Hour, All: true}
+	rules := upkeep.Rules{OlderThan: time.Hour, All: true}
 	plan := p.plan(rules)
 	if len(plan.Runs) != 1 || plan.Runs[0].Path != run || len(plan.Stay) != 1 || plan.Stay[0].Path != m.RunDir || !strings.Contains(plan.Stay[0].Why, "--imported") {
 		t.Errorf("%+v", plan)
 	}
 	// It does not take the place of one that was measured.
-	if plan := p.plan(PruneRules{Keep: 1}); len(plan.Runs) > 0 {
+	if plan := p.plan(upkeep.Rules{Keep: 1}); len(plan.Runs) > 0 {
 		t.Errorf("%+v", plan)
 	}
 	rules.Imported = true
@@ -265,7 +276,7 @@ func TestPruneOnlyImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.now = p.now.AddDate(1, 0, 0)
-	done := p.prune(PruneRules{OlderThan: time.Hour, All: true, Imported: true})
+	done := p.prune(upkeep.Rules{OlderThan: time.Hour, All: true, Imported: true})
 	if left := filesBelow(t, p.site.Results); len(done.Runs) != 1 || len(left) > 0 {
 		t.Errorf("%+v, left %q", done, left)
 	}

@@ -3,6 +3,7 @@ package stages
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"vbp/stages/runs"
+	"vbp/stages/upkeep"
 )
 
 // TestPruneToSize holds that the oldest runs of all experiments go until the
@@ -26,10 +30,10 @@ func TestPruneToSize(t *testing.T) {
 	p.applyOn(5, oneMode, "workload.seed=5")
 	p.now = p.now.Add(time.Hour)
 	used := diskUse(t, p.site.Results)
-	if plan := p.plan(PruneRules{MaxSize: used}); !plan.Empty() || plan.Used != used || plan.Left() > 0 {
+	if plan := p.plan(upkeep.Rules{MaxSize: used}); !plan.Empty() || plan.Used != used || plan.Left() > 0 {
 		t.Errorf("would remove %q of %d bytes, %d counted", prunedNames(plan), used, plan.Used)
 	}
-	done := p.prune(PruneRules{MaxSize: used - 1})
+	done := p.prune(upkeep.Rules{MaxSize: used - 1})
 	if want := []string{"small/20260301_120000"}; !slices.Equal(prunedNames(done), want) {
 		t.Errorf("removed %q, not %q", prunedNames(done), want)
 	}
@@ -38,7 +42,7 @@ func TestPruneToSize(t *testing.T) {
 		t.Errorf("%d bytes before, %d freed, %d left, told %d", done.Used, done.Bytes, now, done.After)
 	}
 	// Two more by size; the newest of each name stays, whatever the size.
-	plan := p.plan(PruneRules{MaxSize: 1})
+	plan := p.plan(upkeep.Rules{MaxSize: 1})
 	if want := []string{"other/20260302_120000", "small/20260303_120000"}; !slices.Equal(prunedNames(plan), want) {
 		t.Errorf("would remove %q, not %q", prunedNames(plan), want)
 	}
@@ -46,7 +50,7 @@ func TestPruneToSize(t *testing.T) {
 		t.Errorf("stay: %+v, %d too much", plan.Stay, plan.Left())
 	}
 	// What age takes is counted first.
-	plan = p.plan(PruneRules{MaxSize: now - 1, Keep: 1, Names: []string{"small"}})
+	plan = p.plan(upkeep.Rules{MaxSize: now - 1, Keep: 1, Names: []string{"small"}})
 	if want := []string{"small/20260303_120000"}; !slices.Equal(prunedNames(plan), want) {
 		t.Errorf("would remove %q, not %q", prunedNames(plan), want)
 	}
@@ -67,7 +71,7 @@ func TestPruneOfFilesWithOtherNames(t *testing.T) {
 		t.Skipf("no hard links here: %v", err)
 	}
 	whole, before := diskUse(t, p.dir), diskUse(t, p.site.Results)
-	rules := PruneRules{MaxSize: before - 1}
+	rules := upkeep.Rules{MaxSize: before - 1}
 	plan := p.plan(rules)
 	done := p.prune(rules)
 	after := diskUse(t, p.site.Results)
@@ -87,7 +91,7 @@ func TestUsage(t *testing.T) {
 	p := newPruneWorld(t)
 	p.applyOn(1, oneMode)
 	want := diskUse(t, p.site.Results)
-	for _, name := range []string{"small", storeDir} {
+	for _, name := range []string{"small", runs.StoreDir} {
 		to := filepath.Join(p.dir, "elsewhere"+name)
 		if err := errors.Join(os.Rename(filepath.Join(p.site.Results, name), to), os.Symlink(to, filepath.Join(p.site.Results, name))); err != nil {
 			t.Fatal(err)
@@ -95,11 +99,10 @@ func TestUsage(t *testing.T) {
 	}
 	p.applyOn(2, oneMode, "slo.tpot=15ms")
 	p.now = p.now.AddDate(0, 0, 1)
-	got, err := usage(p.site.Results)
-	if err != nil || got.total() <= want {
-		t.Errorf("%d bytes, %v; without a run %d", got.total(), err, want)
+	if got := p.plan(upkeep.Rules{MaxSize: math.MaxInt64}).Used; got <= want {
+		t.Errorf("%d bytes; without a run %d", got, want)
 	}
-	if done := p.prune(PruneRules{Keep: 1}); len(done.Runs) != 1 || len(p.runsLeft()) != 1 {
+	if done := p.prune(upkeep.Rules{Keep: 1}); len(done.Runs) != 1 || len(p.runsLeft()) != 1 {
 		t.Errorf("removed %q", prunedNames(done))
 	}
 	p.isWhole(filepath.Join(p.site.Results, p.runsLeft()[0]))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vbp/pipeline/history"
+	"vbp/stages/upkeep"
 )
 
 // TestPruneKeepsRejected holds that attempts which broke a rule stay as long
@@ -38,12 +39,12 @@ func TestPruneKeepsRejected(t *testing.T) {
 	if n := count(); n != 5 {
 		t.Fatalf("%d attempts", n)
 	}
-	if done := p.prune(PruneRules{Keep: 1}); len(done.Runs) != 4 || count() != 3 {
+	if done := p.prune(upkeep.Rules{Keep: 1}); len(done.Runs) != 4 || count() != 3 {
 		t.Fatalf("removed %q, %d attempts are left", prunedNames(done), count())
 	}
 	p.isWhole(last)
 	p.now = p.now.AddDate(0, 0, 3)
-	p.prune(PruneRules{OlderThan: time.Second, All: true})
+	p.prune(upkeep.Rules{OlderThan: time.Second, All: true})
 	if got := p.stored(); len(got) > 0 {
 		t.Errorf("the store holds %q", got)
 	}
@@ -66,21 +67,21 @@ func TestPruneOrphans(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := len(p.stored())
-	keepTwo := PruneRules{Keep: 2}
+	keepTwo := upkeep.Rules{Keep: 2}
 	if plan := p.plan(keepTwo); plan.Orphans > 0 || len(plan.Runs) != 1 {
 		t.Errorf("the run may resume, and yet %+v", plan)
 	}
 	if err := os.RemoveAll(killed); err != nil {
 		t.Fatal(err)
 	}
-	if plan := p.plan(PruneRules{Keep: 2}); plan.Orphans > 0 {
+	if plan := p.plan(upkeep.Rules{Keep: 2}); plan.Orphans > 0 {
 		t.Errorf("a run that began before stays, and yet %+v", plan)
 	}
-	if plan := p.plan(PruneRules{Keep: 1, Names: []string{"small"}}); plan.Orphans > 0 || len(plan.Runs) != 1 {
+	if plan := p.plan(upkeep.Rules{Keep: 1, Names: []string{"small"}}); plan.Orphans > 0 || len(plan.Runs) != 1 {
 		t.Errorf("names were given, and yet %+v", plan)
 	}
 	used := diskUse(t, p.site.Results)
-	done := p.prune(PruneRules{Keep: 1})
+	done := p.prune(upkeep.Rules{Keep: 1})
 	if done.Orphans != 4 || done.Stored != 8 || len(p.stored()) != all-8 {
 		t.Errorf("of %d results %d are left: %+v", all, len(p.stored()), done)
 	}
@@ -94,11 +95,11 @@ func TestPruneOrphans(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.now = p.now.Add(23 * time.Hour)
-	if plan := p.plan(PruneRules{Keep: 1, All: true, OlderThan: time.Hour}); plan.Orphans > 0 || len(plan.Runs) != 1 {
+	if plan := p.plan(upkeep.Rules{Keep: 1, All: true, OlderThan: time.Hour}); plan.Orphans > 0 || len(plan.Runs) != 1 {
 		t.Errorf("a day has not passed, and yet %+v", plan)
 	}
 	p.now = p.now.Add(2 * time.Hour)
-	if plan := p.plan(PruneRules{OlderThan: time.Hour, All: true}); plan.Orphans != 4 {
+	if plan := p.plan(upkeep.Rules{OlderThan: time.Hour, All: true}); plan.Orphans != 4 {
 		t.Errorf("%+v", plan)
 	}
 }

@@ -1,4 +1,4 @@
-package stages
+package upkeep
 
 import (
 	"cmp"
@@ -14,12 +14,13 @@ import (
 
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
 // pruner decides what goes. A run goes with all that it alone refers to.
 type pruner struct {
 	results string
-	rules   PruneRules
+	rules   Rules
 	now     time.Time
 	store   *cache.Store
 	busy    func(experiment string) (who string, err error) // "" if no apply is at work
@@ -56,7 +57,7 @@ func (p *pruner) look(ctx context.Context) error {
 	for a := range p.listing.All() {
 		p.shards[filepath.Dir(a.Dir)]++
 	}
-	dirs, err := findRuns(p.results)
+	dirs, err := runs.Below(p.results)
 	if err != nil {
 		return err
 	}
@@ -93,11 +94,11 @@ func (p *pruner) checkNames() error {
 	var names []string
 	for _, e := range entries {
 		path := filepath.Join(p.results, e.Name())
-		if !isFolder(path, e) || strings.HasPrefix(e.Name(), ".") {
+		if !runs.IsFolder(path, e) || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		if _, err := firstRecord(path); err == nil && runName.MatchString(e.Name()) {
-			abs := absolute(p.results)
+		if _, err := runs.FirstRecord(path); err == nil && runName.MatchString(e.Name()) {
+			abs := runs.Absolute(p.results)
 			return fmt.Errorf("%s holds the runs of one experiment: say vbp prune %s --results %s", p.results, filepath.Base(abs), filepath.Dir(abs))
 		}
 		names = append(names, e.Name())
@@ -106,8 +107,8 @@ func (p *pruner) checkNames() error {
 	for i, name := range p.rules.Names {
 		switch {
 		case slices.Contains(names, name):
-		case slices.Contains(names, fileName(name)):
-			p.rules.Names[i] = fileName(name)
+		case slices.Contains(names, runs.FileName(name)):
+			p.rules.Names[i] = runs.FileName(name)
 		case strings.ContainsRune(name, filepath.Separator):
 			errs = append(errs, fmt.Errorf("%s is no experiment: prune takes NAMEs, as in %s, and rules for their runs; to remove one run, delete its folder, and the next prune removes what it alone referred to",
 				name, filepath.Base(filepath.Dir(name))))
@@ -298,7 +299,7 @@ func (p *pruner) chooseDebris() error {
 	}
 	known := make(map[*cache.Artefact]bool)
 	for _, d := range found {
-		if d.experiment != "" && !strings.HasPrefix(filepath.Base(d.Path), importPrefix) {
+		if d.experiment != "" && !strings.HasPrefix(filepath.Base(d.Path), runs.ImportPrefix) {
 			if who, err := p.busy(d.experiment); err != nil {
 				return err
 			} else if who != "" {

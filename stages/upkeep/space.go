@@ -1,4 +1,4 @@
-package stages
+package upkeep
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"vbp/stages/runs"
 )
 
 // inode is a file, however many names it has.
@@ -97,7 +99,7 @@ func usage(results string) (footprint, error) {
 	}
 	for _, e := range entries {
 		path := filepath.Join(results, e.Name())
-		if e.Type()&fs.ModeSymlink == 0 || !isFolder(path, e) {
+		if e.Type()&fs.ModeSymlink == 0 || !runs.IsFolder(path, e) {
 			continue
 		}
 		q, err := measure(followed(path))

@@ -7,16 +7,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
+	"vbp/stages/upkeep"
 )
 
 // storedFile is a file of the only artefact whose slot ends so.
 func (p *pruneWorld) storedFile(slot, file string) string {
 	p.t.Helper()
-	listing, err := cache.At(filepath.Join(p.site.Results, storeDir)).List()
+	listing, err := cache.At(filepath.Join(p.site.Results, runs.StoreDir)).List()
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -39,10 +42,10 @@ func TestVerifyStore(t *testing.T) {
 	p := newPruneWorld(t)
 	first := p.applyOn(1, twoModes)
 	second := p.applyOn(2, twoModes, "slo.tpot=15ms") // shares the measurements
-	check := func() *StoreCheck {
+	check := func() *upkeep.StoreCheck {
 		t.Helper()
 		before, last := snapshot(t, p.site.Results), 0
-		c, err := VerifyStore(t.Context(), p.site.Results, func(read, all int) {
+		c, err := upkeep.VerifyStore(t.Context(), p.site.Results, func(read, all int) {
 			if read < last || read > all {
 				t.Errorf("%d of %d are read after %d", read, all, last)
 			}
@@ -61,7 +64,7 @@ func TestVerifyStore(t *testing.T) {
 	}
 	all := len(p.stored())
 	c := check()
-	if c.Results != all || len(c.Damaged) > 0 || c.Bytes == 0 || c.Store != filepath.Join(p.site.Results, storeDir) {
+	if c.Results != all || len(c.Damaged) > 0 || c.Bytes == 0 || c.Store != filepath.Join(p.site.Results, runs.StoreDir) {
 		t.Fatalf("%+v", c)
 	}
 
@@ -101,8 +104,8 @@ func TestVerifyStore(t *testing.T) {
 		c.Results != all {
 		t.Fatalf("%d of %d: %+v", len(c.Damaged), c.Results, c)
 	}
-	of := func(path string) Damage {
-		i := slices.IndexFunc(c.Damaged, func(d Damage) bool { return d.Path == path })
+	of := func(path string) upkeep.Damage {
+		i := slices.IndexFunc(c.Damaged, func(d upkeep.Damage) bool { return d.Path == path })
 		if i < 0 {
 			t.Fatalf("%s is not told of: %+v", path, c.Damaged)
 		}
@@ -139,13 +142,13 @@ func TestVerifyStore(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := VerifyStore(ctx, p.site.Results, nil); !errors.Is(err, context.Canceled) {
+	if _, err := upkeep.VerifyStore(ctx, p.site.Results, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
-	_, err = VerifyStore(t.Context(), filepath.Join(p.dir, "nowhere"), nil)
+	_, err = upkeep.VerifyStore(t.Context(), filepath.Join(p.dir, "nowhere"), nil)
 	mustContain(t, err, "no results folder", "--results names another")
 	p.write("bare/notes.txt", "")
-	_, err = VerifyStore(t.Context(), filepath.Join(p.dir, "bare"), nil)
+	_, err = upkeep.VerifyStore(t.Context(), filepath.Join(p.dir, "bare"), nil)
 	mustContain(t, err, "has no store (.store)", "--results names another")
 }
 
@@ -154,8 +157,8 @@ func TestUseOfStore(t *testing.T) {
 	p := newPruneWorld(t)
 	p.applyOn(1, oneMode, "workload.seed=1")
 	gone := p.applyOn(2, oneMode, "workload.seed=2")
-	u, err := UseOfStore(t.Context(), p.site.Results)
-	store := filepath.Join(p.site.Results, storeDir)
+	u, err := upkeep.UseOfStore(t.Context(), p.site.Results)
+	store := filepath.Join(p.site.Results, runs.StoreDir)
 	if err != nil || u.Store != store || u.Results != 8 || u.Runs != 2 || u.Unused != 0 || u.Idle != 0 {
 		t.Errorf("%+v, %v", u, err)
 	}
@@ -169,13 +172,13 @@ func TestUseOfStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := diskUse(t, p.site.Results)
-	if u, err = UseOfStore(t.Context(), p.site.Results); err != nil || u.Unused != 4 || u.Runs != 1 {
+	if u, err = upkeep.UseOfStore(t.Context(), p.site.Results); err != nil || u.Unused != 4 || u.Runs != 1 {
 		t.Errorf("%+v, %v", u, err)
 	}
 	p.now = p.now.AddDate(0, 1, 0)
 	p.applyOn(30, oneMode, "workload.seed=3")
 	p.write("results/small/mine/"+history.FileName, "{broken\n{}\n")
-	if u, err := UseOfStore(t.Context(), p.site.Results); err != nil || len(u.Unread) != 1 {
+	if u, err := upkeep.UseOfStore(t.Context(), p.site.Results); err != nil || len(u.Unread) != 1 {
 		t.Errorf("%+v, %v", u, err)
 	}
 	if u.Idle <= 0 || u.Idle > before {
@@ -186,11 +189,9 @@ func TestUseOfStore(t *testing.T) {
 // blocks is what a folder takes without what is in it.
 func blocks(t *testing.T, dir string) int64 {
 	t.Helper()
-	p := footprint{}
 	info, err := os.Lstat(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.add(info)
-	return p.own
+	return int64(info.Sys().(*syscall.Stat_t).Blocks) * 512
 }

@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
+	"vbp/stages/upkeep"
 )
 
 // TestPruneDebris holds what is taken for left behind, and when.
@@ -62,13 +63,13 @@ func TestPruneDebris(t *testing.T) {
 		}
 	}
 	// A process was killed while it made a result, another while it deleted one.
-	dead := pruneChild(t, "apply", filepath.Join(p.site.Results, storeDir), "small", strings.Repeat("0", 64))
+	dead := pruneChild(t, "apply", filepath.Join(p.site.Results, runs.StoreDir), "small", strings.Repeat("0", 64))
 	if out, err := dead.Output(); err != nil || string(out) != "holds\n" {
 		t.Fatalf("%s, %v", out, err)
 	}
-	put(storeDir+"/trash/1/file", "data")
+	put(runs.StoreDir+"/trash/1/file", "data")
 
-	rules := PruneRules{OlderThan: 300 * 24 * time.Hour}
+	rules := upkeep.Rules{OlderThan: 300 * 24 * time.Hour}
 	plan := p.plan(rules)
 	var got []string
 	for _, d := range plan.Debris {
@@ -91,7 +92,7 @@ func TestPruneDebris(t *testing.T) {
 	// Names limit what is looked at, but for the store, which is of all.
 	now := p.now
 	p.applyOn(12, changed(t, oneMode, "name: small", "name: other"))
-	if plan := p.plan(PruneRules{OlderThan: 300 * 24 * time.Hour, Names: []string{"other"}}); len(plan.Debris) > 2 {
+	if plan := p.plan(upkeep.Rules{OlderThan: 300 * 24 * time.Hour, Names: []string{"other"}}); len(plan.Debris) > 2 {
 		t.Errorf("%+v", plan.Debris)
 	}
 	p.now = now
@@ -101,44 +102,17 @@ func TestPruneDebris(t *testing.T) {
 		t.Errorf("%d bytes are free, told %d", freed, done.Bytes)
 	}
 	for _, path := range want[:6] {
-		if exists(filepath.Join(p.site.Results, path)) {
+		if isThere(filepath.Join(p.site.Results, path)) {
 			t.Errorf("%s is there", path)
 		}
 	}
 	for _, path := range []string{".import-2", ".import-3", "20260302_120003", "20260302_120004", "mine", ".hidden", filepath.Base(run)} {
-		if !exists(filepath.Join(p.site.Results, "small", path)) {
+		if !isThere(filepath.Join(p.site.Results, "small", path)) {
 			t.Errorf("%s is gone", path)
 		}
 	}
 	p.isWhole(run)
 	if again := p.plan(rules); !again.Empty() {
 		t.Errorf("still left: %+v", again)
-	}
-}
-
-// TestHeldBy holds that a look at a lock changes nothing about it.
-func TestHeldBy(t *testing.T) {
-	path := filepath.Join(tempDir(t), "name.lock")
-	if who, err := heldBy(path); who != "" || err != nil {
-		t.Errorf("of no file: %q, %v", who, err)
-	}
-	for range 2 { // the second time the file is there
-		l, _, err := cache.TryLock(path, "apply name")
-		if err != nil || l == nil {
-			t.Fatal(err)
-		}
-		before := snapshot(t, path)
-		if who, err := heldBy(path); !strings.Contains(who, "process ") || err != nil {
-			t.Errorf("held: %q, %v", who, err)
-		}
-		if err := l.Release(); err != nil {
-			t.Fatal(err)
-		}
-		if who, err := heldBy(path); who != "" || err != nil {
-			t.Errorf("free: %q, %v", who, err)
-		}
-		if snapshot(t, path) != before {
-			t.Error("a look has changed it")
-		}
 	}
 }

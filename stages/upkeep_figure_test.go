@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"vbp/stages/upkeep"
 )
 
 // TestPruneFigures holds which figures are said to lose their data.
@@ -14,7 +16,7 @@ func TestPruneFigures(t *testing.T) {
 	p.applyOn(1, twoModes, "stages.plot.dir="+out, "workload.seed=1", "stages.plot.formats=[svg, pdf]")
 	p.applyOn(2, oneMode, "workload.seed=2")
 	p.now = p.now.Add(time.Hour)
-	rules := PruneRules{Keep: 1, All: true}
+	rules := upkeep.Rules{Keep: 1, All: true}
 	want := []string{"nixl/vllm_benchmark_plots.pdf", "simple/vllm_benchmark_plots.pdf", "vllm_comparison_plots.pdf"}
 	for i := range want {
 		want[i] = filepath.Join(out, want[i])

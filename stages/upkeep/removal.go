@@ -1,4 +1,4 @@
-package stages
+package upkeep
 
 import (
 	"context"
@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
 // Prune removes what plan says, as far as the rules still say so: no run goes
@@ -33,7 +35,7 @@ func Prune(ctx context.Context, plan *Pruning, now func() time.Time, gone func(P
 			err = errors.Join(err, usageErr)
 		}
 	}()
-	root := filepath.Join(plan.Results, storeDir)
+	root := filepath.Join(plan.Results, runs.StoreDir)
 	store, drafts, err := openToPrune(root)
 	if err != nil {
 		return nil, err
@@ -55,10 +57,10 @@ func Prune(ctx context.Context, plan *Pruning, now func() time.Time, gone func(P
 	}
 	done = p.out
 	done.Done = true
-	pruneStep("chosen")
+	Step("chosen")
 	failed := done.takeRuns(ctx)
 
-	rest := &pruner{results: plan.Results, rules: PruneRules{Names: plan.rules.Names}, now: now(), store: store, busy: locks.take}
+	rest := &pruner{results: plan.Results, rules: Rules{Names: plan.rules.Names}, now: now(), store: store, busy: locks.take}
 	err = rest.finishAll(ctx, done.Runs, gone)
 	done.Orphans, done.Stored, done.Held = rest.out.Orphans, len(rest.doomed), rest.out.Held
 	left, keptErr := bookkeeping(root)
@@ -103,7 +105,7 @@ func (l *pruneLocks) take(experiment string) (who string, err error) {
 	if l.held[experiment] != nil {
 		return "", nil
 	}
-	path := experimentLock(l.root, experiment)
+	path := runs.Lock(l.root, experiment)
 	if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 		return "", nil // nothing was ever applied here
 	}
@@ -148,6 +150,12 @@ func (p *Pruning) takeRuns(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// firstLine is an error's text as far as it fits into a list.
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
 func syncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -158,7 +166,7 @@ func syncFolder(dir string) error {
 
 // finishAll deletes what prunes have begun to delete, this one or those that
 // were killed, and other debris.
-func (p *pruner) finishAll(ctx context.Context, runs []PrunedRun, gone func(PrunedRun)) error {
+func (p *pruner) finishAll(ctx context.Context, taken []PrunedRun, gone func(PrunedRun)) error {
 	if err := p.look(ctx); err != nil {
 		return err
 	}
@@ -192,7 +200,7 @@ func (p *pruner) finishAll(ctx context.Context, runs []PrunedRun, gone func(Prun
 	if err := p.refresh(); err != nil {
 		return err
 	}
-	pruneStep("contents deleted")
+	Step("contents deleted")
 	removed, held, err := p.store.Prune(ctx, p.doomed)
 	p.out.Held, p.doomed = len(held), removed
 	for _, a := range removed {
@@ -201,7 +209,7 @@ func (p *pruner) finishAll(ctx context.Context, runs []PrunedRun, gone func(Prun
 	if err != nil {
 		return err
 	}
-	pruneStep("store pruned")
+	Step("store pruned")
 	for _, d := range p.out.Debris {
 		if !d.pruned {
 			continue
@@ -209,7 +217,7 @@ func (p *pruner) finishAll(ctx context.Context, runs []PrunedRun, gone func(Prun
 		if err := os.RemoveAll(d.Path); err != nil {
 			return fmt.Errorf("cannot delete %s; the next prune tries again: %w", d.Path, err)
 		}
-		pruneStep("journal deleted")
+		Step("journal deleted")
 		take(d.Path)
 		base := filepath.Dir(d.Path)
 		p.prints[base], _ = measure(base)
@@ -217,7 +225,7 @@ func (p *pruner) finishAll(ctx context.Context, runs []PrunedRun, gone func(Prun
 			take(base)
 		}
 	}
-	for _, r := range runs {
+	for _, r := range taken {
 		gone(r)
 	}
 	return nil
@@ -233,7 +241,7 @@ func (p *pruner) refresh() error {
 		read[r.dir] = r.size
 	}
 	for range passes {
-		dirs, err := findRuns(p.results)
+		dirs, err := runs.Below(p.results)
 		if err != nil {
 			return err
 		}

@@ -17,6 +17,8 @@ import (
 
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
+	"vbp/stages/upkeep"
 )
 
 // pruneChild makes this test binary a process that prunes, or works beside a
@@ -52,12 +54,12 @@ func TestPruneChild(t *testing.T) {
 				select {}
 			}
 		}
-		plan, err := PlanPrune(context.Background(), args[0], PruneRules{Keep: 1}, now)
+		plan, err := upkeep.PlanPrune(context.Background(), args[0], upkeep.Rules{Keep: 1}, now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		pruneStep, cache.Step = step, step
-		if _, err := Prune(context.Background(), plan, func() time.Time { return now }, func(PrunedRun) {}); err != nil {
+		upkeep.Step, cache.Step = step, step
+		if _, err := upkeep.Prune(context.Background(), plan, func() time.Time { return now }, func(upkeep.PrunedRun) {}); err != nil {
 			t.Fatal(err)
 		}
 	case "apply": // store, experiment, keys: a running apply until stdin ends
@@ -65,7 +67,7 @@ func TestPruneChild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, _, err := cache.TryLock(experimentLock(args[0], args[1]), "apply "+args[1])
+		l, _, err := cache.TryLock(runs.Lock(args[0], args[1]), "apply "+args[1])
 		if err != nil || l == nil {
 			t.Fatal("not locked", err)
 		}
@@ -108,7 +110,7 @@ func TestPruneKilled(t *testing.T) {
 		}
 	}
 	fresh()
-	whole := p.prune(PruneRules{Keep: 1})
+	whole := p.prune(upkeep.Rules{Keep: 1})
 	if len(whole.Runs) != 2 || whole.Stored != 6 { // a point, and collection, analysis, figure of either; the load is shared
 		t.Logf("%d runs, %d results", len(whole.Runs), whole.Stored)
 	}
@@ -130,17 +132,17 @@ func TestPruneKilled(t *testing.T) {
 			p.isWhole(filepath.Join(results, name))
 		}
 		p.stored()
-		if plan := p.plan(PruneRules{Keep: 1}); at > 1 && plan.Empty() && len(p.runsLeft()) > len(wantRuns) {
+		if plan := p.plan(upkeep.Rules{Keep: 1}); at > 1 && plan.Empty() && len(p.runsLeft()) > len(wantRuns) {
 			t.Errorf("step %d: nothing is left to do", at)
 		}
-		p.prune(PruneRules{Keep: 1})
+		p.prune(upkeep.Rules{Keep: 1})
 		if runs, stored := p.runsLeft(), p.stored(); !slices.Equal(runs, wantRuns) || !slices.Equal(stored, wantStored) {
 			t.Errorf("step %d: left are\n%q\n%q\nnot\n%q\n%q", at, runs, stored, wantRuns, wantStored)
 		}
 		for _, name := range wantRuns {
 			p.isWhole(filepath.Join(results, name))
 		}
-		if again := p.plan(PruneRules{Keep: 1}); !again.Empty() {
+		if again := p.plan(upkeep.Rules{Keep: 1}); !again.Empty() {
 			t.Errorf("step %d: left to go: %+v", at, again)
 		}
 		if t.Failed() {
@@ -165,7 +167,7 @@ func TestPruneBesideApply(t *testing.T) {
 	p.applyOn(3, oneMode, "workload.seed=3")
 	p.applyOn(4, other, "workload.seed=4")
 	p.now = p.now.AddDate(1, 0, 0)
-	store := filepath.Join(p.site.Results, storeDir)
+	store := filepath.Join(p.site.Results, runs.StoreDir)
 	// The apply of small uses a measurement that only other's first run shows.
 	var used string
 	listing, err := cache.At(store).List()
@@ -195,7 +197,7 @@ func TestPruneBesideApply(t *testing.T) {
 		t.Fatalf("%q, %v", line, err)
 	}
 
-	rules := PruneRules{OlderThan: time.Hour, All: true}
+	rules := upkeep.Rules{OlderThan: time.Hour, All: true}
 	before := snapshot(t, p.site.Results)
 	plan := p.plan(rules)
 	if snapshot(t, p.site.Results) != before {
@@ -252,7 +254,7 @@ func TestPruneSeesNewRuns(t *testing.T) {
 		}
 	})
 	all := p.stored()
-	done := p.prune(PruneRules{Keep: 1})
+	done := p.prune(upkeep.Rules{Keep: 1})
 	if len(done.Runs) != 1 || done.Stored != 0 || !slices.Equal(p.stored(), all) {
 		t.Errorf("%+v", done)
 	}
@@ -265,19 +267,19 @@ func TestPruneAsPlanned(t *testing.T) {
 	p.applyOn(1, oneMode, "workload.seed=1")
 	p.applyOn(2, oneMode, "workload.seed=2")
 	p.applyOn(3, oneMode, "workload.seed=3")
-	plan := p.plan(PruneRules{Keep: 2})
+	plan := p.plan(upkeep.Rules{Keep: 2})
 	p.applyOn(4, oneMode, "workload.seed=4")
-	done, err := Prune(t.Context(), plan, p.site.Now, func(PrunedRun) {})
+	done, err := upkeep.Prune(t.Context(), plan, p.site.Now, func(upkeep.PrunedRun) {})
 	if want := []string{"small/20260301_120000"}; err != nil || !slices.Equal(prunedNames(done), want) {
 		t.Errorf("removed %+v, %v", done, err)
 	}
-	plan = p.plan(PruneRules{Keep: 1})
+	plan = p.plan(upkeep.Rules{Keep: 1})
 	for _, r := range plan.Runs[:1] {
 		if err := os.RemoveAll(r.Path); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if done, err = Prune(t.Context(), plan, p.site.Now, func(PrunedRun) {}); err != nil || len(done.Runs) != 1 {
+	if done, err = upkeep.Prune(t.Context(), plan, p.site.Now, func(upkeep.PrunedRun) {}); err != nil || len(done.Runs) != 1 {
 		t.Errorf("removed %+v, %v", done, err)
 	}
 }
@@ -297,8 +299,8 @@ func TestPruneOfWhatCannotBeDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = os.Chmod(base, 0o755) }()
-	plan := p.plan(PruneRules{OlderThan: time.Hour, All: true})
-	done, err := Prune(t.Context(), plan, p.site.Now, func(PrunedRun) {})
+	plan := p.plan(upkeep.Rules{OlderThan: time.Hour, All: true})
+	done, err := upkeep.Prune(t.Context(), plan, p.site.Now, func(upkeep.PrunedRun) {})
 	mustContain(t, err, "cannot remove "+small, "permission denied", "make that folder writable")
 	if _, err := os.Stat(other); !errors.Is(err, fs.ErrNotExist) || len(done.Runs) != 1 {
 		t.Errorf("%+v, %v", done, err)
@@ -312,7 +314,7 @@ func TestPruneInterrupted(t *testing.T) {
 	p.applyOn(1, oneMode, "workload.seed=1")
 	p.applyOn(2, oneMode, "workload.seed=2")
 	p.applyOn(3, oneMode, "workload.seed=3")
-	rules := PruneRules{Keep: 1}
+	rules := upkeep.Rules{Keep: 1}
 	plan := p.plan(rules)
 	ctx, cancel := context.WithCancel(t.Context())
 	atPruneStep(t, func(n int, name string) {
@@ -320,15 +322,15 @@ func TestPruneInterrupted(t *testing.T) {
 			cancel()
 		}
 	})
-	_, err := Prune(ctx, plan, p.site.Now, func(PrunedRun) { t.Error("a run is said to be gone") })
+	_, err := upkeep.Prune(ctx, plan, p.site.Now, func(upkeep.PrunedRun) { t.Error("a run is said to be gone") })
 	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
 	if got := p.runsLeft(); len(got) != 2 {
 		t.Errorf("left: %q", got)
 	}
-	pruneStep = func(string) {}
-	if _, err := PlanPrune(ctx, p.site.Results, rules, p.now); !errors.Is(err, context.Canceled) {
+	upkeep.Step = func(string) {}
+	if _, err := upkeep.PlanPrune(ctx, p.site.Results, rules, p.now); !errors.Is(err, context.Canceled) {
 		t.Errorf("planned: %v", err)
 	}
 	p.prune(rules)
@@ -340,6 +342,6 @@ func TestPruneInterrupted(t *testing.T) {
 // atPruneStep calls f at every step, with its number from 1.
 func atPruneStep(t *testing.T, f func(n int, name string)) {
 	n := 0
-	pruneStep = func(name string) { n++; f(n, name) }
-	t.Cleanup(func() { pruneStep = func(string) {} })
+	upkeep.Step = func(name string) { n++; f(n, name) }
+	t.Cleanup(func() { upkeep.Step = func(string) {} })
 }

@@ -1,4 +1,4 @@
-package stages
+package upkeep
 
 import (
 	"encoding/json"
@@ -13,6 +13,7 @@ import (
 
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
 // Debris is what a process left that was killed.
@@ -40,7 +41,7 @@ func findDebris(results string, wanted func(experiment string) bool, now time.Ti
 	var found []Debris
 	for _, x := range experiments {
 		base := filepath.Join(results, x.Name())
-		if strings.HasPrefix(x.Name(), ".") || !isFolder(base, x) || !wanted(x.Name()) {
+		if strings.HasPrefix(x.Name(), ".") || !runs.IsFolder(base, x) || !wanted(x.Name()) {
 			continue
 		}
 		entries, err := os.ReadDir(base)
@@ -57,7 +58,7 @@ func findDebris(results string, wanted func(experiment string) bool, now time.Ti
 			}
 		}
 	}
-	dead, err := deadDrafts(filepath.Join(results, storeDir))
+	dead, err := deadDrafts(filepath.Join(results, runs.StoreDir))
 	return append(found, dead...), err
 }
 
@@ -65,10 +66,10 @@ func findDebris(results string, wanted func(experiment string) bool, now time.Ti
 func debrisIn(dir string, now time.Time) (Debris, bool) {
 	d, name := Debris{Path: dir}, filepath.Base(dir)
 	switch {
-	case strings.HasPrefix(name, prunedPrefix):
+	case strings.HasPrefix(name, runs.PrunedPrefix):
 		d.What, d.pruned = "a run that a prune was deleting when it ended", true
 		return d, true
-	case strings.HasPrefix(name, importPrefix):
+	case strings.HasPrefix(name, runs.ImportPrefix):
 		d.What = "left by an import that was killed"
 		return d, lastChange(dir).Before(now.Add(-debrisAge))
 	case runName.MatchString(name) && isHollow(dir):
@@ -86,7 +87,7 @@ func isHollow(dir string) bool {
 		return false
 	}
 	for _, e := range entries {
-		if e.IsDir() || e.Name() != specFile && !strings.HasPrefix(e.Name(), "."+specFile+"-") {
+		if e.IsDir() || e.Name() != runs.SpecFile && !strings.HasPrefix(e.Name(), "."+runs.SpecFile+"-") {
 			return false
 		}
 	}
@@ -108,7 +109,7 @@ func lastChange(dir string) time.Time {
 // live, and what they were deleting.
 func deadDrafts(store string) ([]Debris, error) {
 	var found []Debris
-	locks, err := filepath.Glob(filepath.Join(escapeGlob(store), "tmp", "*.lock"))
+	locks, err := filepath.Glob(filepath.Join(runs.EscapeGlob(store), "tmp", "*.lock"))
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,22 @@
-package stages
+// Package upkeep keeps a results folder small and sound: it removes old runs
+// with the stored results that only they refer to (Prune), reads every stored
+// result (VerifyStore) and tells what the store takes (UseOfStore).
+//
+// A prune has these steps, each in a file of its own:
+//
+//   - what there is: the runs and what of the store each refers to, and what
+//     killed processes left (stored_run.go, debris.go);
+//   - what goes: the rules name runs (rules.go), and what nobody else refers to
+//     goes with them (choice.go), weighed as du does (space.go), with the
+//     figures that lose their data (figures.go);
+//   - removing it, so that a kill at any instant leaves each run whole or no
+//     run any more (removal.go).
+//
+// Package runs says where runs lie and what their journals tell, pipeline/cache
+// is the store. Of specs, only where one had its figures put is read: without
+// it, nobody could say which of them lose their data. What made the runs
+// (package stages) is not known here.
+package upkeep
 
 import (
 	"context"
@@ -7,6 +25,7 @@ import (
 	"time"
 
 	"vbp/pipeline/cache"
+	"vbp/stages/runs"
 )
 
 // Pruning is what a prune removes, or has removed.
@@ -25,7 +44,7 @@ type Pruning struct {
 	After int64 `json:"after"`
 	Done  bool  `json:"done"`
 
-	rules PruneRules
+	rules Rules
 }
 
 // PrunedRun is a run that goes.
@@ -63,23 +82,16 @@ func (p *Pruning) Empty() bool { return len(p.Runs) == 0 && len(p.Debris) == 0 &
 
 // PlanPrune says what Prune would remove of a results folder, and writes
 // nothing.
-func PlanPrune(ctx context.Context, results string, rules PruneRules, now time.Time) (*Pruning, error) {
+func PlanPrune(ctx context.Context, results string, rules Rules, now time.Time) (*Pruning, error) {
 	rules.Names = slices.Clone(rules.Names)
 	p := &pruner{
-		results: results, rules: rules, now: now, store: cache.At(filepath.Join(results, storeDir)),
+		results: results, rules: rules, now: now, store: cache.At(filepath.Join(results, runs.StoreDir)),
 		busy: func(experiment string) (string, error) {
-			return heldBy(experimentLock(filepath.Join(results, storeDir), experiment))
+			return heldBy(runs.Lock(filepath.Join(results, runs.StoreDir), experiment))
 		},
 	}
 	if err := p.look(ctx); err != nil {
 		return nil, err
 	}
 	return p.out, p.choose(ctx)
-}
-
-// experimentLock is the lock, in the store at root, that lockExperiment takes of
-// the experiment whose runs are in folder: apart from the store's own locks,
-// for an experiment may have any name.
-func experimentLock(root, folder string) string {
-	return filepath.Join(root, "locks", "names", folder+".lock")
 }

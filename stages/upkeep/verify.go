@@ -1,4 +1,4 @@
-package stages
+package upkeep
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
 // StoreCheck is what a look at every stored result has shown.
@@ -77,10 +78,10 @@ func storeIn(results string) (*cache.Store, error) {
 	if _, err := os.Stat(results); err != nil {
 		return nil, fmt.Errorf("no results folder: %w; --results names another", err)
 	}
-	root := filepath.Join(results, storeDir)
+	root := filepath.Join(results, runs.StoreDir)
 	if _, err := os.Stat(root); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s has no store (%s), so nothing was applied there; --results names another folder", results, storeDir)
+			return nil, fmt.Errorf("%s has no store (%s), so nothing was applied there; --results names another folder", results, runs.StoreDir)
 		}
 		return nil, err
 	}
@@ -100,7 +101,7 @@ func (c *StoreCheck) findRuns(results string, damaged map[string]*cache.Artefact
 	for i := range c.Damaged {
 		of[filepath.Base(c.Damaged[i].Path)] = &c.Damaged[i]
 	}
-	dirs, err := findRuns(results)
+	dirs, err := runs.Below(results)
 	if err != nil {
 		return err
 	}
@@ -149,7 +150,7 @@ func UseOfStore(ctx context.Context, results string) (*StoreUse, error) {
 	if err != nil {
 		return nil, err
 	}
-	dirs, err := findRuns(results)
+	dirs, err := runs.Below(results)
 	if err != nil {
 		return nil, err
 	}

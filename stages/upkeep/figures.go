@@ -1,4 +1,4 @@
-package stages
+package upkeep
 
 import (
 	"os"
@@ -7,12 +7,13 @@ import (
 
 	"vbp/pipeline/cache"
 	"vbp/specs"
+	"vbp/stages/runs"
 )
 
 // figuresBelow lists the figures in a run's folder by their paths in it.
 func figuresBelow(dir string) []string {
 	out := []string{}
-	for _, path := range figuresIn(dir) {
+	for _, path := range runs.FiguresIn(dir) {
 		if rel, err := filepath.Rel(dir, path); err == nil {
 			out = append(out, rel)
 		}
@@ -24,7 +25,7 @@ func figuresBelow(dir string) []string {
 // its folder (stages.plot.dir), as far as they are still what the run made. A
 // folder that the spec named relatively is looked for from here.
 func figuresElsewhere(r *storedRun) []string {
-	path := filepath.Join(r.dir, specFile)
+	path := filepath.Join(r.dir, runs.SpecFile)
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return []string{}
@@ -40,11 +41,11 @@ func figuresElsewhere(r *storedRun) []string {
 		}
 		for _, a := range r.shown {
 			if _, id, ok := strings.Cut(a.Slot, ": "); ok && strings.HasPrefix(id, s.Name+" ") {
-				out = append(out, placedIn(absolute(s.Plot.Dir), a)...)
+				out = append(out, placedIn(runs.Absolute(s.Plot.Dir), a)...)
 			}
 		}
 	}
-	return append([]string{}, figuresOf(out)...)
+	return append([]string{}, runs.FiguresOf(out)...)
 }
 
 // placedIn lists the files of an artefact that are in a folder of figures, or
@@ -57,7 +58,7 @@ func placedIn(dir string, a *cache.Artefact) []string {
 	var out []string
 	for _, f := range m.Files {
 		name := filepath.FromSlash(f.Name)
-		places, err := filepath.Glob(filepath.Join(escapeGlob(dir), "*", escapeGlob(name)))
+		places, err := filepath.Glob(filepath.Join(runs.EscapeGlob(dir), "*", runs.EscapeGlob(name)))
 		if err != nil {
 			continue
 		}
@@ -65,7 +66,7 @@ func placedIn(dir string, a *cache.Artefact) []string {
 			if info, err := os.Stat(path); err != nil || info.Size() != f.Size {
 				continue
 			}
-			if d, err := digestFile(path); err == nil && d.SHA256 == f.SHA256 {
+			if d, err := runs.Digest(path); err == nil && d.SHA256 == f.SHA256 {
 				out = append(out, path)
 			}
 		}

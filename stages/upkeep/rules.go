@@ -1,14 +1,16 @@
-package stages
+package upkeep
 
 import (
 	"cmp"
 	"fmt"
 	"slices"
 	"time"
+
+	"vbp/stages/runs"
 )
 
-// PruneRules say which runs go: those that any of the rules names.
-type PruneRules struct {
+// Rules say which runs go: those that any of the rules names.
+type Rules struct {
 	Names     []string      // experiments that they are about; none: all
 	OlderThan time.Duration // since the last record of a run's journal; 0: no rule
 	Keep      int           // runs of each experiment that stay, the newest; 0: no rule
@@ -42,11 +44,11 @@ func (p *pruner) named() map[*storedRun]string {
 
 // newestLast is the runs that rules can be about, in order of their begin.
 func (p *pruner) newestLast() []*storedRun {
-	runs := slices.DeleteFunc(slices.Clone(p.runs), func(r *storedRun) bool { return !r.ours || r.imported && !p.rules.Imported })
-	slices.SortStableFunc(runs, func(a, b *storedRun) int {
+	ours := slices.DeleteFunc(slices.Clone(p.runs), func(r *storedRun) bool { return !r.ours || r.imported && !p.rules.Imported })
+	slices.SortStableFunc(ours, func(a, b *storedRun) int {
 		return cmp.Or(a.begun.Compare(b.begun), cmp.Compare(a.dir, b.dir))
 	})
-	return runs
+	return ours
 }
 
 // barred returns a function that says why a run must stay; "": it may go.
@@ -54,7 +56,7 @@ func (p *pruner) barred() func(*storedRun) (string, error) {
 	newest, complete := make(map[string]*storedRun), make(map[string]*storedRun)
 	for _, r := range p.newestLast() {
 		newest[r.experiment] = r
-		if r.state == RunComplete {
+		if r.state == runs.Complete {
 			complete[r.experiment] = r
 		}
 	}

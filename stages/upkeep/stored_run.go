@@ -1,4 +1,4 @@
-package stages
+package upkeep
 
 import (
 	"errors"
@@ -7,24 +7,18 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
 	"vbp/pipeline/cache"
 	"vbp/pipeline/history"
+	"vbp/stages/runs"
 )
 
-// prunedPrefix begins the name of a run's folder that is being deleted, and
-// prunedJournal is what its journal is called then: what has no journal of the
-// usual name is no run to anybody. Renames need no room on a full disk.
-const (
-	prunedPrefix  = ".pruned-"
-	prunedJournal = "pruned.jsonl"
-)
-
-// importPrefix begins the name of a folder in which an import makes its run.
-const importPrefix = ".import-"
+// prunedJournal is what the journal of a run is called that is being deleted:
+// what has no journal of the usual name is no run to anybody. Renames need no
+// room on a full disk.
+const prunedJournal = "pruned.jsonl"
 
 // runName is how an apply or an import names a run's folder. One of another
 // name was renamed by its owner, who wants to keep it.
@@ -48,57 +42,19 @@ type storedRun struct {
 	broken   error             // the journal cannot be read to its end
 }
 
-// maxDepth is how deep below a results folder runs are looked for: two levels
-// are vbp's own, two more those of people who sort runs into folders.
-const maxDepth = 4
-
-// findRuns lists the folders below results that have a journal, in order of
-// path.
-func findRuns(results string) ([]string, error) {
-	var found []string
-	err := findBelow(results, maxDepth, &found)
-	slices.Sort(found)
-	return found, err
-}
-
-func findBelow(dir string, depth int, found *[]string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // gone meanwhile
-		}
-		return fmt.Errorf("cannot look for runs: %w", err)
-	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if e.Name() == storeDir || strings.HasPrefix(e.Name(), prunedPrefix) || strings.HasPrefix(e.Name(), importPrefix) || !isFolder(path, e) {
-			continue
-		}
-		switch _, err := os.Stat(filepath.Join(path, history.FileName)); {
-		case err == nil:
-			*found = append(*found, path)
-		case depth > 1:
-			if err := findBelow(path, depth-1, found); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // readStoredRun reads a run's journal; stored finds what it refers to.
 func readStoredRun(results, dir string, stored func(cache.Key) []*cache.Artefact) *storedRun {
-	r := &storedRun{dir: dir, experiment: filepath.Base(filepath.Dir(dir)), state: stateOf(dir)}
+	r := &storedRun{dir: dir, experiment: filepath.Base(filepath.Dir(dir)), state: runs.StateOf(dir)}
 	rel, err := filepath.Rel(results, dir)
 	info, statErr := os.Lstat(dir)
 	r.ours = err == nil && strings.Count(filepath.ToSlash(rel), "/") == 1 && runName.MatchString(filepath.Base(dir)) &&
 		statErr == nil && info.IsDir()
-	if _, err := readImport(dir); err == nil {
+	if _, err := runs.Imported(dir); err == nil {
 		r.imported = true
 	}
 	r.readJournal(filepath.Join(dir, history.FileName), stored)
 	if r.begun.IsZero() { // not one record
-		if t, ok := stampOf(filepath.Base(dir)); ok {
+		if t, ok := runs.StampOf(filepath.Base(dir)); ok {
 			r.begun, r.ended = t, t
 		} else if statErr == nil {
 			r.begun, r.ended = info.ModTime(), info.ModTime()
@@ -154,19 +110,19 @@ func (r *storedRun) unreadable() error {
 // takeAway makes a run no run to anybody. The next prune recognises what is
 // left of it.
 func takeAway(dir string) error {
-	if !strings.HasPrefix(filepath.Base(dir), prunedPrefix) {
-		to := filepath.Join(filepath.Dir(dir), prunedPrefix+filepath.Base(dir))
+	if !strings.HasPrefix(filepath.Base(dir), runs.PrunedPrefix) {
+		to := filepath.Join(filepath.Dir(dir), runs.PrunedPrefix+filepath.Base(dir))
 		for n := 2; exists(to); n++ { // of an earlier run of that name
-			to = filepath.Join(filepath.Dir(dir), fmt.Sprintf("%s%s-%d", prunedPrefix, filepath.Base(dir), n))
+			to = filepath.Join(filepath.Dir(dir), fmt.Sprintf("%s%s-%d", runs.PrunedPrefix, filepath.Base(dir), n))
 		}
 		if err := os.Rename(dir, to); err != nil {
 			return err
 		}
-		pruneStep("folder renamed")
+		Step("folder renamed")
 		dir = to
 	}
 	err := os.Rename(filepath.Join(dir, history.FileName), filepath.Join(dir, prunedJournal))
-	pruneStep("journal renamed")
+	Step("journal renamed")
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -178,9 +134,9 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// pruneStep is called between any two steps of a prune: tests kill the process
+// Step is called between any two steps of a prune: tests kill the process
 // there.
-var pruneStep = func(name string) {}
+var Step = func(name string) {}
 
 // empty deletes all that is in a run's folder but its journal, which the next
 // prune needs if this one is killed before it has deleted what the run alone
@@ -197,7 +153,7 @@ func empty(dir string) error {
 		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
-		pruneStep("content deleted")
+		Step("content deleted")
 	}
 	return nil
 }
