@@ -159,7 +159,6 @@ func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) error {
 	if err != nil {
 		return err
 	}
-	slot := pl.g.slot(d.Node)
 	var rejected []*cache.Artefact
 	latest, chosen := "", false
 	for i := len(attempts) - 1; i >= 0; i-- {
@@ -171,7 +170,7 @@ func (pl *planner) choose(d *Decision, attempts []*cache.Artefact) error {
 		if why.rejected {
 			rejected = append(rejected, a)
 		}
-		if a.Slot == slot {
+		if pl.g.isSlot(d.Node, a.Slot) {
 			d.own.add(why.rejected)
 		}
 		switch {

@@ -278,6 +278,11 @@ func (g *Graph) capacity(resource string) int {
 
 func (g *Graph) slot(n *Node) string { return g.Scope + ": " + n.ID }
 
+// isSlot reports whether slot is n's, without making that.
+func (g *Graph) isSlot(n *Node, slot string) bool {
+	return len(slot) == len(g.Scope)+2+len(n.ID) && slot[:len(g.Scope)] == g.Scope && slot[len(g.Scope):len(g.Scope)+2] == ": " && slot[len(g.Scope)+2:] == n.ID
+}
+
 // service returns the index of the service that node i stands on, directly
 // or through effects, or -1.
 func (g *Graph) service(i int) int { return g.serves[i] }

@@ -25,6 +25,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash"
 	"slices"
 	"sort"
 	"strings"
@@ -102,42 +103,63 @@ type need struct {
 	Attempts *Attempts `json:"attempts,omitempty"`
 }
 
-// appendBehind appends the JSON that n's key is the hash of: the form of keyed.
-func appendBehind(to []byte, n *Node, needs []need) ([]byte, error) {
+// behind gives each part of the JSON that n's key is the hash of, in the form of
+// keyed.
+func behind(n *Node, needs []need, each func(part []byte)) error {
 	stage, err := json.Marshal(n.Stage)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", n.ID, err)
+		return fmt.Errorf("%s: %w", n.ID, err)
 	}
-	to = append(append(to, `{"stage":`...), stage...)
-	to = append(append(append(to, `,"input":`...), n.Input.shared...), n.Input.own...)
-	if len(needs) > 0 {
-		all, err := json.Marshal(needs)
+	each([]byte(`{"stage":`))
+	each(stage)
+	each([]byte(`,"input":`))
+	each(n.Input.shared)
+	each(n.Input.own)
+	for i := range needs {
+		one, err := json.Marshal(&needs[i])
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", n.ID, err)
+			return fmt.Errorf("%s: %w", n.ID, err)
 		}
-		to = append(append(to, `,"needs":`...), all...)
+		if i == 0 {
+			each([]byte(`,"needs":[`))
+		} else {
+			each([]byte(","))
+		}
+		each(one)
 	}
-	return append(to, '}'), nil
+	if len(needs) > 0 {
+		each([]byte("]"))
+	}
+	each([]byte("}"))
+	return nil
 }
 
 // valueOf is the JSON that n's key is the hash of.
 func valueOf(n *Node, needs []need) (json.RawMessage, error) {
-	return appendBehind(nil, n, needs)
+	var data json.RawMessage
+	err := behind(n, needs, func(part []byte) { data = append(data, part...) })
+	return data, err
 }
 
 // keyer works out keys, one after the other, in memory of its own.
-type keyer struct{ buf []byte }
+type keyer struct {
+	hash hash.Hash
+	sum  []byte
+}
 
-// key hashes what valueOf returns.
+// key hashes what valueOf returns, without making it: that of a node that
+// needs 100,000 others is long.
 func (k *keyer) key(n *Node, needs []need) (cache.Key, error) {
-	data, err := appendBehind(k.buf[:0], n, needs)
-	if err != nil {
+	if k.hash == nil {
+		k.hash = sha256.New()
+	}
+	k.hash.Reset()
+	if err := behind(n, needs, func(part []byte) { k.hash.Write(part) }); err != nil {
 		return "", err
 	}
-	k.buf = data
-	sum := sha256.Sum256(data)
+	k.sum = k.hash.Sum(k.sum[:0])
 	var text [2 * sha256.Size]byte
-	hex.Encode(text[:], sum[:])
+	hex.Encode(text[:], k.sum)
 	return cache.Key(text[:]), nil
 }
 

@@ -65,8 +65,11 @@ func (pl *planner) candidates(d *Decision, attempts []*cache.Artefact) ([]*cache
 	if d.Node.Kind != Measurement {
 		return attempts, nil
 	}
+	own := func(a *cache.Artefact) bool { return pl.g.isSlot(d.Node, a.Slot) }
+	if len(attempts) == 1 && own(attempts[0]) {
+		return attempts, nil
+	}
 	slot := pl.g.slot(d.Node)
-	own := func(a *cache.Artefact) bool { return a.Slot == slot }
 	if twins := pl.twins[d.Key]; twins != nil {
 		if slices.ContainsFunc(attempts, own) {
 			return slices.DeleteFunc(attempts, func(a *cache.Artefact) bool { return !own(a) }), nil
