@@ -258,7 +258,7 @@ func (r *ran) madeOf(o *outcome, l *cache.Listing) []MadeOfIt {
 		seen[other] = true
 		next = append(next, r.madeFrom(l)[other.node]...)
 		m := MadeOfIt{Node: other.node, How: other.state}
-		if why := other.lastWhy(); why != "" {
+		if why := other.lastWhy(); why != "" && why != pipeline.NotDoneYet {
 			m.How += ": " + why
 		}
 		if other.state == wasMade || other.state == wasReused {
