@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"vbp/pipeline/cache"
@@ -91,7 +92,8 @@ type executor struct {
 	vain        map[string]string // startKey -> how a service failed to start
 	waits       context.Context   // of waiting for others: ends when nothing more is to begin
 	stopWaiting context.CancelFunc
-	halted      string // why nothing that measures begins any more
+	timeUp      atomic.Bool // ExecuteOptions.Deadline has come
+	halted      string      // why nothing that measures begins any more
 	outOfBudget bool
 	twins       map[cache.Key][]string
 	fatal       error
@@ -161,7 +163,10 @@ func (x *executor) loop(ctx context.Context) error {
 	x.waits, x.stopWaiting = context.WithCancel(ctx)
 	defer x.stopWaiting()
 	if !x.o.Deadline.IsZero() {
-		end := time.AfterFunc(x.o.Deadline.Sub(x.o.Now()), x.stopWaiting)
+		end := time.AfterFunc(x.o.Deadline.Sub(x.o.Now()), func() {
+			x.timeUp.Store(true)
+			x.stopWaiting()
+		})
 		defer end.Stop()
 	}
 	for i := range x.g.Nodes {

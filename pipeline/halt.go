@@ -21,7 +21,7 @@ func (x *executor) halts(i int) bool {
 	if x.g.Nodes[i].Kind == Pure {
 		return false
 	}
-	if x.halted == "" && !x.o.Deadline.IsZero() && !x.o.Now().Before(x.o.Deadline) {
+	if x.halted == "" && !x.o.Deadline.IsZero() && (x.timeUp.Load() || !x.o.Now().Before(x.o.Deadline)) {
 		x.outOfBudget = true
 		x.halt(OutOfBudget)
 	}

@@ -28,7 +28,7 @@ func (x *executor) measure(ctx context.Context, d *Decision, rt *Runtime) (out a
 		if lock != nil {
 			err = lock.Release()
 		}
-		return attempt{halted: true, err: err}
+		return attempt{halted: true, err: errors.Join(err, context.Cause(x.waits))}
 	}
 	if err != nil {
 		return attempt{err: err}
@@ -82,9 +82,6 @@ func (x *executor) measured(ctx context.Context, i int, out attempt, rt *Runtime
 	switch {
 	case out.halted && x.halts(i):
 		x.giveUp(i, Result{State: StateSkipped, Err: errors.New(x.halted)})
-		return
-	case out.halted: // by another clock than the executor's
-		x.giveUp(i, Result{State: StateStopped, Err: errors.New("nothing more is to begin")})
 		return
 	case out.lost != nil:
 		x.lost(ctx, i, out.lost)
