@@ -58,7 +58,8 @@ and a deployment that cannot be started is not tried again in later blocks;
 	addChoices(cmd, &o.PlanChoices)
 	cmd.Flags().BoolVar(&o.Wait, "wait", false, "wait while another process applies the same spec, instead of an error")
 	cmd.Flags().Var((*budget)(&o.Budget), "budget", "begin no point when this `time` is up, such as 3h; the exit code is 5 then, and the same command goes on")
-	cmd.Flags().BoolVar(&keepGoing, "keep-going", true, "go on after a failure: see above")
+	cmd.Flags().BoolVar(&keepGoing, "keep-going", true, "also start deployments again that could not be started; =false: stop at the first failure")
+	cmd.Flags().Lookup("keep-going").DefValue = "as above" // neither of the two
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the analysis as JSON on stdout instead of tables")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "no progress")
 	return cmd
