@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,6 +82,8 @@ func TestPruneChild(t *testing.T) {
 		}
 		os.Stdout.WriteString("holds\n")
 		_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+		runtime.KeepAlive(s) // a file that nobody refers to is closed, and its lock given back
+		runtime.KeepAlive(l)
 		os.Exit(0) // as a killed process would: nothing is given back
 	}
 }
