@@ -325,14 +325,3 @@ func countGPUs(n int) string {
 	}
 	return fmt.Sprintf("%d GPUs", n)
 }
-
-// measures reports whether a plan starts or asks servers, so that it leases
-// what they need.
-func measures(p *pipeline.Plan) bool {
-	for _, d := range p.Decisions {
-		if d.Node.Kind == pipeline.Service && d.Action == pipeline.Run {
-			return true
-		}
-	}
-	return false
-}

@@ -12,11 +12,12 @@ import (
 
 // Start is a deployment that a plan would bring up.
 type Start struct {
-	Node      string           // of the graph
-	Endpoint  string           // a server that already runs; nothing is started
-	Processes []deploy.Process // in the order in which they start
-	Trouble   string           // what speaks against Endpoint now; "" if it answers
-	Again     bool             // the same as of an earlier block
+	Node       string           // of the graph
+	Deployment string           // that it brings up; the blocks of a sweep bring up the same again
+	Endpoint   string           // a server that already runs; nothing is started
+	Processes  []deploy.Process // in the order in which they start
+	Trouble    string           // what speaks against Endpoint now; "" if it answers
+	Again      bool             // an earlier Start is of the same deployment
 }
 
 // Starts lists the deployments that p brings up, with every process as it
@@ -38,7 +39,7 @@ func Starts(ctx context.Context, p *pipeline.Plan, exp *specs.Experiment, site *
 			return nil, err
 		}
 		name := deploymentName(n.ID)
-		s := Start{Node: n.ID, Endpoint: in.Deployment.Endpoint, Again: before[name]}
+		s := Start{Node: n.ID, Deployment: name, Endpoint: in.Deployment.Endpoint, Again: before[name]}
 		before[name] = true
 		if s.Endpoint != "" {
 			if _, err := askEndpoint(ctx, in.Deployment, exp.Reveal); err != nil {

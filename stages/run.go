@@ -238,7 +238,7 @@ func Apply(ctx context.Context, exp *specs.Experiment, site *Site, o ApplyOption
 	}
 	a = &Applied{Plan: p}
 	base := filepath.Join(site.Results, runs.FileName(exp.Name))
-	if p.Todo() == 0 && !measures(p) {
+	if p.Todo() == 0 && !startsServices(p) {
 		if dir := findRun(base, p); dir != "" {
 			a.RunDir = dir
 			o.OnPlan(p, "")
@@ -318,6 +318,14 @@ func (a *Applied) state() string {
 	return runs.Complete
 }
 
+// startsServices reports whether a plan starts servers, or asks some that run
+// already.
+func startsServices(p *pipeline.Plan) bool {
+	return slices.ContainsFunc(p.Decisions, func(d pipeline.Decision) bool {
+		return d.Node.Kind == pipeline.Service && d.Action == pipeline.Run
+	})
+}
+
 // cut reports whether something was left out by wish.
 func (a *Applied) cut() bool {
 	return a.Report != nil && slices.ContainsFunc(a.Report.Results, func(r pipeline.Result) bool { return r.State == pipeline.StateLeft })
@@ -326,7 +334,7 @@ func (a *Applied) cut() bool {
 // needsSecrets reports whether something is to run that is given secrets: a
 // server, or a command that names one.
 func needsSecrets(p *pipeline.Plan) bool {
-	return measures(p) || slices.ContainsFunc(p.Decisions, func(d pipeline.Decision) bool {
+	return startsServices(p) || slices.ContainsFunc(p.Decisions, func(d pipeline.Decision) bool {
 		return d.Node.Stage == "command" && d.Action != pipeline.Reuse && bytes.Contains(d.Node.Input.JSON(), []byte("${secret:"))
 	})
 }

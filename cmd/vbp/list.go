@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -38,10 +37,7 @@ folder of results, or of one dataset or name in it (default: --results).`,
 			}
 			w := cmd.OutOrStdout()
 			if asJSON {
-				enc := json.NewEncoder(w)
-				enc.SetIndent("", "  ")
-				enc.SetEscapeHTML(false)
-				return enc.Encode(append([]stages.Listed{}, found...))
+				return printJSON(w, append([]stages.Listed{}, found...))
 			}
 			if len(found) == 0 {
 				fmt.Fprintf(w, "no runs in %s\n", strings.Join(dirs, ", "))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -133,10 +132,9 @@ func rough(d time.Duration) string {
 func startsText(starts []stages.Start) string {
 	var b, trouble strings.Builder
 	again := make(map[string]int)
-	deployment := func(node string) string { return strings.SplitN(node, " repeat=", 2)[0] }
 	for _, s := range starts {
 		if s.Again {
-			again[deployment(s.Node)]++
+			again[s.Deployment]++
 		}
 	}
 	for _, s := range starts {
@@ -150,7 +148,7 @@ func startsText(starts []stages.Start) string {
 			continue
 		}
 		fmt.Fprintf(&b, "\n# %s", s.Node)
-		if n := again[deployment(s.Node)]; n > 0 {
+		if n := again[s.Deployment]; n > 0 {
 			fmt.Fprintf(&b, ", and again in %d more block%s", n, map[bool]string{true: "s"}[n > 1])
 		}
 		fmt.Fprintln(&b)
@@ -216,10 +214,7 @@ func planJSON(w io.Writer, p *pipeline.Plan, e stages.Estimate, starts []stages.
 			Processes: processes[d.Node.ID],
 		})
 	}
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(struct {
+	return printJSON(w, struct {
 		Nodes    []row `json:"nodes"`
 		Todo     int   `json:"todo"` // nodes with a result that are to run or wait for one
 		Estimate any   `json:"estimate"`

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -102,11 +100,4 @@ func whyAffected(cmd *cobra.Command, f *specFlags, file string, args []string, a
 		return printJSON(cmd.OutOrStdout(), all)
 	}
 	return printAffected(cmd.OutOrStdout(), file, all)
-}
-
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
 }
