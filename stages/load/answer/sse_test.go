@@ -1,4 +1,4 @@
-package load
+package answer
 
 import (
 	"bytes"
@@ -138,15 +138,15 @@ func BenchmarkAnswer(b *testing.B) {
 			reads = append(reads, bytes.Join(group, nil))
 		}
 		b.Run(fmt.Sprintf("events_a_read=%d", batch), func(b *testing.B) {
-			var a answer
+			var a Answer
 			b.ReportAllocs()
 			n := 0
 			for n < b.N {
 				b.StopTimer()
-				a.start(0, len(events))
+				a.Start(0, len(events))
 				b.StartTimer()
 				for i, r := range reads {
-					a.feed(r, int64(i))
+					a.Feed(r, int64(i))
 				}
 				n += len(events)
 			}

@@ -1,4 +1,4 @@
-package load
+package answer
 
 import (
 	"bytes"
@@ -44,21 +44,21 @@ func stream(events ...string) string {
 // judge feeds the pieces, the first at instant 1000, each later one 1000 ns
 // after its predecessor, and ends the body. The request was sent at 400.
 func judge(header http.Header, end error, pieces ...[]byte) sample.Outcome {
-	var a answer
-	a.start(400, 8)
-	a.head(200, header.Get)
+	var a Answer
+	a.Start(400, 8)
+	a.Head(200, header.Get)
 	at := int64(1000)
 	for _, p := range pieces {
 		b := bytes.Clone(p)
-		more := a.feed(b, at)
+		more := a.Feed(b, at)
 		clear(b)
 		if !more {
-			return a.out
+			return a.Out
 		}
 		at += 1000
 	}
-	a.closed(end, at)
-	return a.out
+	a.Closed(end, at)
+	return a.Out
 }
 
 // facts are what is compared of an outcome whose instants are all the same.
@@ -192,15 +192,15 @@ func TestAnswerInstants(t *testing.T) {
 }
 
 func TestAnswerHeader(t *testing.T) {
-	var a answer
-	a.start(0, 1)
-	a.head(200, http.Header{"X-Vbp-Prefill": {"prefill-1"}, "X-Vbp-Decode": {"decode-0"}, "X-Vbp-Prefill-Time": {"0.125"}, "X-Vbp-Fallback": {"1"}}.Get)
-	if o := a.out; o.Prefill != "prefill-1" || o.Decode != "decode-0" || o.PrefillTime != 0.125 || o.Fallback != 1 || o.Status != 200 {
+	var a Answer
+	a.Start(0, 1)
+	a.Head(200, http.Header{"X-Vbp-Prefill": {"prefill-1"}, "X-Vbp-Decode": {"decode-0"}, "X-Vbp-Prefill-Time": {"0.125"}, "X-Vbp-Fallback": {"1"}}.Get)
+	if o := a.Out; o.Prefill != "prefill-1" || o.Decode != "decode-0" || o.PrefillTime != 0.125 || o.Fallback != 1 || o.Status != 200 {
 		t.Errorf("%+v", o)
 	}
-	a.start(0, 1)
-	a.head(200, http.Header{"X-Vbp-Prefill-Time": {"soon"}, "X-Vbp-Fallback": {"maybe"}}.Get)
-	if o := a.out; o.Prefill != "" || !math.IsNaN(o.PrefillTime) || o.Fallback != sample.Absent {
+	a.Start(0, 1)
+	a.Head(200, http.Header{"X-Vbp-Prefill-Time": {"soon"}, "X-Vbp-Fallback": {"maybe"}}.Get)
+	if o := a.Out; o.Prefill != "" || !math.IsNaN(o.PrefillTime) || o.Fallback != sample.Absent {
 		t.Errorf("headers that say nothing were taken for something: %+v", o)
 	}
 }
@@ -236,21 +236,21 @@ func FuzzTemplate(f *testing.F) {
 	f.Add([]byte(`{"choices":[{"text":"\\","text":"\\"}]}`), []byte(`{"choices":[{"text":"\\","text":"\""}]}`))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		read := func(learn bool) sample.Outcome {
-			var a answer
-			a.start(0, 2)
+			var a Answer
+			a.Start(0, 2)
 			if learn {
 				if err := a.event(first, 1); err != nil || a.settled {
 					t.Skip()
 				}
-				a.out.Events, a.out.FirstToken, a.out.LastToken, a.out.Gaps = 0, sample.Absent, sample.Absent, nil
-				a.seen, a.finished, a.out.Finish, a.out.OutputTokens, a.out.PromptTokens = 0, 0, "", sample.Absent, sample.Absent
+				a.Out.Events, a.Out.FirstToken, a.Out.LastToken, a.Out.Gaps = 0, sample.Absent, sample.Absent, nil
+				a.seen, a.finished, a.Out.Finish, a.Out.OutputTokens, a.Out.PromptTokens = 0, 0, "", sample.Absent, sample.Absent
 			}
-			a.out.FirstEvent = 1
+			a.Out.FirstEvent = 1
 			if err := a.event(second, 2); err != nil {
 				t.Skip() // text in which JSON allows no control characters is not looked into
 			}
-			a.out.Gaps = nil
-			return a.out
+			a.Out.Gaps = nil
+			return a.Out
 		}
 		plain := read(false)
 		if got := read(true); summary(got) != summary(plain) || !reflect.DeepEqual(got.LastToken, plain.LastToken) {
@@ -259,35 +259,58 @@ func FuzzTemplate(f *testing.F) {
 	})
 }
 
+// FuzzCuts holds that nothing depends on how the bytes of a stream come
+// together, and that the short way of a plain event is no other way: a read
+// that holds one byte never takes it.
+func FuzzCuts(f *testing.F) {
+	f.Add([]byte(stream(text("a"), text("b"), text(`c"\`), stop, used, done)), uint16(7))
+	f.Add([]byte(strings.ReplaceAll(stream(delta(`"content":"a"`), delta(`"content":"b"`), delta(`"content":""`), stop), "\n", "\r\n")), uint16(300))
+	f.Add([]byte(stream(text("a"))+": ping\n\n"+stream(text("b"))+"event: error\n"+stream(text("c"))), uint16(90))
+	f.Add([]byte(stream(text("a"))+strings.TrimSuffix(stream(text("b")), "\n")+stream(text("c"), "{}", stop)), uint16(500))
+	f.Fuzz(func(t *testing.T, body []byte, cut uint16) {
+		at := min(int(cut), len(body))
+		bytewise := make([][]byte, len(body))
+		for i := range body {
+			bytewise[i] = body[i : i+1]
+		}
+		want := summary(judge(nil, nil, bytewise...))
+		for _, pieces := range [][][]byte{{body}, {body[:at], body[at:]}} {
+			if got := summary(judge(nil, nil, pieces...)); got != want {
+				t.Errorf("%q in %d pieces: %s\nbyte by byte: %s", body, len(pieces), got, want)
+			}
+		}
+	})
+}
+
 func TestHotPathParsesNothing(t *testing.T) {
-	var a answer
-	a.start(0, 4)
+	var a Answer
+	a.Start(0, 4)
 	for _, s := range []string{"a", "b", `c"\`, "ä", "{}"} {
 		if err := a.event([]byte(text(s)), 1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if a.plain.matched != 4 || a.out.Events != 5 {
-		t.Errorf("%d of 4 events were recognised, %d of 5 counted", a.plain.matched, a.out.Events)
+	if a.plain.matched != 4 || a.Out.Events != 5 {
+		t.Errorf("%d of 4 events were recognised, %d of 5 counted", a.plain.matched, a.Out.Events)
 	}
 	// A server that counts in every event is parsed, and not learned for ever.
-	a.start(0, 4)
+	a.Start(0, 4)
 	for i := range 100 {
 		if err := a.event(fmt.Appendf(nil, `{"created":%d,"choices":[{"text":"a"}]}`, i), 1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if a.out.Events != 100 || a.plain.learned > 8 {
-		t.Errorf("%d of 100 counted, learned %d times", a.out.Events, a.plain.learned)
+	if a.Out.Events != 100 || a.plain.learned > 8 {
+		t.Errorf("%d of 100 counted, learned %d times", a.Out.Events, a.plain.learned)
 	}
 }
 
 func TestFailureKeepsItsCause(t *testing.T) {
-	var a answer
-	a.start(0, 1)
-	a.fail(sample.ConnectError, "%w", errors.New("first"))
-	a.fail(sample.Timeout, "second")
-	if a.out.Outcome != sample.ConnectError || a.out.Error != "first" {
-		t.Errorf("%s: %s", a.out.Outcome, a.out.Error)
+	var a Answer
+	a.Start(0, 1)
+	a.Fail(sample.ConnectError, "%w", errors.New("first"))
+	a.Fail(sample.Timeout, "second")
+	if a.Out.Outcome != sample.ConnectError || a.Out.Error != "first" {
+		t.Errorf("%s: %s", a.Out.Outcome, a.Out.Error)
 	}
 }

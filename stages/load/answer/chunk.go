@@ -1,7 +1,6 @@
-package load
+package answer
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -214,91 +213,4 @@ func cut(text string, most int) string {
 		text = strings.ToValidUTF8(text[:most], "") + "..."
 	}
 	return text
-}
-
-// template recognises, without parsing, events that differ from one that was
-// parsed only in their text. Nearly all events of a stream do, so that two
-// comparisons of bytes replace the JSON parser.
-//
-// It never guesses: head and tail are the bytes around a string literal of
-// which learn proved that it is the text, and match accepts only events in
-// which exactly one string literal stands between the two.
-type template struct {
-	head, tail []byte // head ends with the opening quote, tail begins with the closing one
-	learned    int    // how often it was learned
-	matched    int    // events recognised since
-}
-
-// match reports whether data is such an event, and whether its text is not
-// empty.
-func (t *template) match(data []byte) (same, text bool) {
-	h, n := len(t.head), len(data)-len(t.tail)
-	if h == 0 || n < h || !bytes.Equal(data[n:], t.tail) || !bytes.Equal(data[:h], t.head) {
-		return false, false
-	}
-	body := data[h:n]
-	if bytes.IndexByte(body, '"') >= 0 || bytes.IndexByte(body, '\\') >= 0 {
-		for i := 0; i < len(body); i++ {
-			switch body[i] {
-			case '"':
-				return false, false // the literal ended earlier
-			case '\\':
-				if i++; i == len(body) {
-					return false, false // it ends later
-				}
-			}
-		}
-	}
-	t.matched++
-	return true, len(body) > 0
-}
-
-// learn takes data, which was parsed as c, for the new template if it is a
-// plain event: one choice with one text and nothing else to say.
-func (t *template) learn(data []byte, c *chunk) {
-	// A server whose every event differs (a counter, log probabilities) is
-	// not learned from for ever.
-	if t.learned >= 8 && t.matched < 4 {
-		return
-	}
-	if len(c.Choices) != 1 || c.Choices[0].Finish != "" || c.Usage != nil {
-		return
-	}
-	place := -1
-	var literal []byte
-	for i, v := range c.Choices[0].generated() {
-		if !present(v) {
-			continue
-		}
-		if place >= 0 || v[0] != '"' {
-			return
-		}
-		place, literal = i, v
-	}
-	if place < 0 {
-		return
-	}
-	// The literal's bytes may stand elsewhere too (a model called like the
-	// token). The right place is the one in which another literal shows up
-	// as the text.
-	const probe = `"vbp probe"`
-	trial := make([]byte, 0, len(data)+len(probe))
-	for from, tries := 0, 0; tries < 8; tries++ {
-		i := bytes.Index(data[from:], literal)
-		if i < 0 {
-			return
-		}
-		i += from
-		from = i + 1
-		end := i + len(literal)
-		trial = append(append(append(trial[:0], data[:i]...), probe...), data[end:]...)
-		var v chunk
-		if json.Unmarshal(trial, &v) == nil && len(v.Choices) == 1 && string(v.Choices[0].generated()[place]) == probe {
-			t.head = append(t.head[:0], data[:i+1]...)
-			t.tail = append(t.tail[:0], data[end-1:]...)
-			t.learned++
-			t.matched = 0
-			return
-		}
-	}
 }

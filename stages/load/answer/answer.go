@@ -1,4 +1,13 @@
-package load
+// Package answer judges a streamed response from its bytes: what came when,
+// and how it ended.
+//
+// An Answer is told the bytes and the instants at which they arrived (answer.go);
+// it cuts them into server-sent events (sse.go), reads of each what matters
+// (chunk.go), nearly always without parsing it (template.go), and fills a
+// sample.Outcome. It reads no clock and knows no connection, so that every
+// transport of load judges alike. Its neighbours are these transports above,
+// and sample below.
+package answer
 
 import (
 	"bytes"
@@ -21,16 +30,15 @@ const (
 	headerFallback    = "X-Vbp-Fallback"     // 1: decode prefilled by itself, 0: it did not
 )
 
-// answer judges one response as it arrives and keeps what it learns in an
-// Outcome. It is told the bytes and when they came, reads no clock and knows
-// no connection: every transport shares it. All instants are nanoseconds from
-// the start of the point.
+// Answer judges one response as it arrives and keeps what it learns in Out. All
+// instants are nanoseconds from the start of the point.
 //
-// Steps: start, then head, or abort if there is no response. After head with
-// true: feed until it returns false, or closed at the end of the body. After
-// head with false: refuse with the body of the error.
-type answer struct {
-	out     sample.Outcome
+// Steps: Start, then Head, or Fail if there is no response. After Head with
+// true: Feed until it returns false, or Closed at the end of the body. After
+// Head with false: Refuse with the body of the error. An Answer can be started
+// again once Out has been read, and keeps its buffers, those of Out included.
+type Answer struct {
+	Out     sample.Outcome
 	scan    scanner
 	plain   template
 	settled bool
@@ -46,19 +54,22 @@ type answer struct {
 	excerpt        []byte // begin of a body in which no event has been found
 }
 
-// start makes a ready for a request that is being sent at the given instant.
-// Buffers of an earlier use stay.
-func (a *answer) start(sent int64, maxTokens int) {
-	*a = answer{
-		out:     sample.NewOutcome(""),
+// Start makes a ready for a request that is being sent at the given instant
+// and may have that many tokens in its answer. Buffers of an earlier use stay.
+func (a *Answer) Start(sent int64, maxTokens int) {
+	gaps := a.Out.Gaps[:0]
+	// The usual answer has one event a token; room for more is made if
+	// needed, and not set aside for a limit that no answer reaches.
+	if want := min(maxTokens-1, 4096); cap(gaps) < want || cap(gaps) > 4*max(want, 256) {
+		gaps = make([]int32, 0, max(0, want))
+	}
+	*a = Answer{
+		Out:     sample.NewOutcome(""),
 		scan:    scanner{line: reuse(a.scan.line), data: reuse(a.scan.data), comment: a.scan.comment[:0]},
 		plain:   template{head: reuse(a.plain.head), tail: reuse(a.plain.tail)},
 		excerpt: a.excerpt[:0],
 	}
-	a.out.Sent = sent
-	// The usual answer has one event a token; room for more is made if
-	// needed, and not set aside for a limit that no answer reaches.
-	a.out.Gaps = make([]int32, 0, max(0, min(maxTokens-1, 4096)))
+	a.Out.Sent, a.Out.Gaps = sent, gaps
 }
 
 // reuse empties a buffer, and lets one go that a huge event has blown up.
@@ -69,10 +80,13 @@ func reuse(b []byte) []byte {
 	return b[:0]
 }
 
-// head takes status and header. It reports whether an answer follows; if not,
-// the body is an error, for refuse.
-func (a *answer) head(status int, header func(string) string) bool {
-	o := &a.out
+// Settled reports whether it is known how the answer ended.
+func (a *Answer) Settled() bool { return a.settled }
+
+// Head takes status and header. It reports whether an answer follows; if not,
+// the body is an error, for Refuse.
+func (a *Answer) Head(status int, header func(string) string) bool {
+	o := &a.Out
 	o.Status = int64(status)
 	o.Prefill, o.Decode = header(headerPrefill), header(headerDecode)
 	if s, err := strconv.ParseFloat(header(headerPrefillTime), 64); err == nil && s >= 0 && !math.IsInf(s, 0) {
@@ -89,41 +103,62 @@ func (a *answer) head(status int, header func(string) string) bool {
 	return status == 200
 }
 
-// refuse ends an answer whose status was not 200.
-func (a *answer) refuse(body []byte) {
+// Refuse ends an answer whose status was not 200.
+func (a *Answer) Refuse(body []byte) {
 	text := errorText(body)
 	if text == "" {
 		text = "no message"
 	}
-	a.fail(sample.HTTPError, "status %d: %s", a.out.Status, text)
+	a.Fail(sample.HTTPError, "status %d: %s", a.Out.Status, text)
 }
 
-// feed takes what one read returned, at the instant it returned. It reports
-// whether there is more to read; if not, the outcome is settled.
-func (a *answer) feed(b []byte, at int64) bool {
-	if a.out.FirstEvent == sample.Absent && len(a.excerpt) < 2048 {
-		a.excerpt = append(a.excerpt, b[:min(len(b), 2048)]...)
-	}
+// Feed takes what one read returned, at the instant at which it arrived. It reports
+// whether there is more to read; if not, the outcome is settled. Events that
+// differ from an earlier one in their text only cost no allocation.
+func (a *Answer) Feed(b []byte, at int64) bool {
+	all := b
 	for !a.settled {
+		if n, text := a.whole(b); n > 0 {
+			if text {
+				a.token(at)
+			} else {
+				a.textless(at)
+			}
+			b = b[n:]
+			continue
+		}
 		data, rest, ok := a.scan.next(b)
 		if !ok {
 			if a.scan.over {
-				a.fail(sample.StreamError, "an event of the stream has no end within %d MiB", maxEvent>>20)
+				a.Fail(sample.StreamError, "an event of the stream has no end within %d MiB", maxEvent>>20)
 			}
 			break
 		}
 		if err := a.event(data, at); err != nil {
-			a.fail(sample.StreamError, "event %s is not JSON as a completion sends it: %w", excerpt(string(data)), err)
+			a.Fail(sample.StreamError, "event %s is not JSON as a completion sends it: %w", excerpt(string(data)), err)
 		}
+		a.plain.frame(b[:len(b)-len(rest)])
 		b = rest
+	}
+	if a.Out.FirstEvent == sample.Absent && len(a.excerpt) < mostAside {
+		a.excerpt = append(a.excerpt, all[:min(len(all), mostAside)]...)
 	}
 	return !a.settled
 }
 
+// whole returns the length of the event with which b begins, with its empty
+// line, if all of it is as the template says, and whether it has text; else 0.
+func (a *Answer) whole(b []byte) (n int, text bool) {
+	if a.plain.ends == 0 || !a.scan.between() {
+		return 0, false
+	}
+	return a.plain.wire(b)
+}
+
 // event takes one event. Its error says that the data could not be read.
-func (a *answer) event(data []byte, at int64) error {
-	if a.out.FirstEvent == sample.Absent {
-		a.out.FirstEvent = at
+func (a *Answer) event(data []byte, at int64) error {
+	if a.Out.FirstEvent == sample.Absent {
+		a.Out.FirstEvent = at
 	}
 	if same, text := a.plain.match(data); same && !a.scan.isError {
 		if text {
@@ -136,7 +171,7 @@ func (a *answer) event(data []byte, at int64) error {
 	data = bytes.TrimSpace(data)
 	switch {
 	case a.scan.isError:
-		a.fail(sample.StreamError, "error in the stream: %s", cmp.Or(errorText(data), "no message"))
+		a.Fail(sample.StreamError, "error in the stream: %s", cmp.Or(errorText(data), "no message"))
 		return nil
 	case len(data) == 0:
 		return nil
@@ -149,12 +184,12 @@ func (a *answer) event(data []byte, at int64) error {
 		return err
 	}
 	if text, failed := c.failure(); failed {
-		a.fail(sample.StreamError, "error in the stream: %s", text)
+		a.Fail(sample.StreamError, "error in the stream: %s", text)
 		return nil
 	}
 	if u := c.Usage; u != nil {
-		a.out.PromptTokens = tokens(u.PromptTokens, a.out.PromptTokens)
-		a.out.OutputTokens = tokens(u.CompletionTokens, a.out.OutputTokens)
+		a.Out.PromptTokens = tokens(u.PromptTokens, a.Out.PromptTokens)
+		a.Out.OutputTokens = tokens(u.CompletionTokens, a.Out.OutputTokens)
 	} else if t := c.Timings; t != nil {
 		a.timed = *t
 	}
@@ -164,19 +199,19 @@ func (a *answer) event(data []byte, at int64) error {
 		switch reason := string(c.Choices[i].Finish); reason {
 		case "":
 		case "abort", "error": // vLLM's names for a request that it gave up
-			a.out.Finish = reason
-			a.fail(sample.StreamError, "the server gave the request up: finish_reason %s", reason)
+			a.Out.Finish = reason
+			a.Fail(sample.StreamError, "the server gave the request up: finish_reason %s", reason)
 			return nil
 		default:
 			a.finished |= bit
-			a.out.Finish = reason
+			a.Out.Finish = reason
 			a.end = at
 		}
 	}
 	if c.carries() {
 		a.token(at)
 		a.plain.learn(data, &c)
-	} else if c.steps(a.out.Events > 0 || a.all != nil) {
+	} else if c.steps(a.Out.Events > 0 || a.all != nil) {
 		a.textless(at)
 		if c.finishes() {
 			a.closing = at
@@ -188,14 +223,14 @@ func (a *answer) event(data []byte, at int64) error {
 // countsOfTimings takes the token counts of llama.cpp's timings where no usage
 // told them: it sends timings also where usage was not asked for. prompt_n
 // leaves out what came from the cache, which newer versions tell as cache_n.
-func (a *answer) countsOfTimings() {
+func (a *Answer) countsOfTimings() {
 	t := &a.timed
-	if a.out.OutputTokens == sample.Absent {
-		a.out.OutputTokens = tokens(t.PredictedN, sample.Absent)
+	if a.Out.OutputTokens == sample.Absent {
+		a.Out.OutputTokens = tokens(t.PredictedN, sample.Absent)
 	}
-	if n := tokens(t.PromptN, sample.Absent); a.out.PromptTokens == sample.Absent && n != sample.Absent && t.CacheN != nil {
+	if n := tokens(t.PromptN, sample.Absent); a.Out.PromptTokens == sample.Absent && n != sample.Absent && t.CacheN != nil {
 		if cached := tokens(t.CacheN, sample.Absent); cached != sample.Absent {
-			a.out.PromptTokens = n + cached
+			a.Out.PromptTokens = n + cached
 		}
 	}
 }
@@ -209,8 +244,8 @@ func tokens(v *float64, known int64) int64 {
 }
 
 // token notes an event that carried text or a token.
-func (a *answer) token(at int64) {
-	o := &a.out
+func (a *Answer) token(at int64) {
+	o := &a.Out
 	if o.Events == 0 {
 		o.FirstToken = at
 	} else {
@@ -258,9 +293,9 @@ func gap(from, to int64) int32 { return int32(min((to-from+500)/1000, math.MaxIn
 // textless notes an event with a choice but no text: perhaps a token that has
 // none (an end of sequence, half of a character), perhaps nothing. Usage
 // tells, at the end.
-func (a *answer) textless(at int64) {
+func (a *Answer) textless(at int64) {
 	if a.all == nil {
-		a.all = &track{first: a.out.FirstToken, last: a.last, events: a.out.Events, gaps: slices.Clone(a.out.Gaps)}
+		a.all = &track{first: a.Out.FirstToken, last: a.last, events: a.Out.Events, gaps: slices.Clone(a.Out.Gaps)}
 	}
 	a.all.add(at)
 }
@@ -269,8 +304,8 @@ func (a *answer) textless(at int64) {
 // exactly one token for each event with a choice, or if no event had text. In
 // any other case they may be a server's opening or closing words, and would
 // make TTFT too short or TPOT too long.
-func (a *answer) tokensWithoutText() {
-	o, t := &a.out, a.all
+func (a *Answer) tokensWithoutText() {
+	o, t := &a.Out, a.all
 	if t == nil || o.OutputTokens <= o.Events {
 		return
 	}
@@ -284,17 +319,17 @@ func (a *answer) tokensWithoutText() {
 	a.end = max(a.end, t.last)
 }
 
-// closed ends an answer whose body ended: cleanly if err is nil, else by a
+// Closed ends an answer whose body ended: cleanly if err is nil, else by a
 // connection that broke.
-func (a *answer) closed(err error, at int64) {
+func (a *Answer) Closed(err error, at int64) {
 	if a.settled {
 		return
 	}
 	if err != nil {
-		if a.whole() {
-			a.fail(sample.StreamError, "the connection broke after the finish_reason, before the end of the stream: %w", err)
+		if a.finishedAll() {
+			a.Fail(sample.StreamError, "the connection broke after the finish_reason, before the end of the stream: %w", err)
 		} else {
-			a.fail(sample.Truncated, "the connection broke after %d events with tokens, before a finish_reason: %w", a.out.Events, err)
+			a.Fail(sample.Truncated, "the connection broke after %d events with tokens, before a finish_reason: %w", a.Out.Events, err)
 		}
 		return
 	}
@@ -310,7 +345,7 @@ func (a *answer) closed(err error, at int64) {
 	if a.settled {
 		return
 	}
-	if a.out.FirstEvent == sample.Absent {
+	if a.Out.FirstEvent == sample.Absent {
 		a.noStream()
 	}
 	a.complete()
@@ -318,7 +353,7 @@ func (a *answer) closed(err error, at int64) {
 
 // noStream ends an answer in which no event was found, if it is something else
 // than an empty or cut stream.
-func (a *answer) noStream() {
+func (a *Answer) noStream() {
 	body := bytes.TrimSpace(a.excerpt)
 	if a.stream && (len(body) == 0 || body[0] != '{' && body[0] != '<') {
 		return
@@ -328,29 +363,29 @@ func (a *answer) noStream() {
 		kind = "something without a Content-Type"
 	}
 	if bytes.HasPrefix(body, []byte("{")) && bytes.Contains(body, []byte(`"choices"`)) {
-		a.fail(sample.StreamError, "the server answered with a whole completion instead of an event stream (%s): it, or what stands before it, does not honour \"stream\": true, and without a stream there is no time to the first token", kind)
+		a.Fail(sample.StreamError, "the server answered with a whole completion instead of an event stream (%s): it, or what stands before it, does not honour \"stream\": true, and without a stream there is no time to the first token", kind)
 		return
 	}
-	a.fail(sample.StreamError, "the answer is not an event stream but %s: %s", kind, errorText(body))
+	a.Fail(sample.StreamError, "the answer is not an event stream but %s: %s", kind, errorText(body))
 }
 
-// whole reports whether every choice that was seen has its finish reason.
-func (a *answer) whole() bool { return a.finished != 0 && a.seen == a.finished }
+// finishedAll reports whether every choice that was seen has its finish reason.
+func (a *Answer) finishedAll() bool { return a.finished != 0 && a.seen == a.finished }
 
 // complete ends an answer at the end of its stream.
-func (a *answer) complete() {
-	if !a.whole() {
+func (a *Answer) complete() {
+	if !a.finishedAll() {
 		if a.scan.stray != nil {
-			a.fail(sample.StreamError, "the stream ended after %d events with tokens, with a line that is no event: %s", a.out.Events, errorText(a.scan.stray))
+			a.Fail(sample.StreamError, "the stream ended after %d events with tokens, with a line that is no event: %s", a.Out.Events, errorText(a.scan.stray))
 		}
-		a.fail(sample.Truncated, "the stream ended after %d events with tokens without a finish_reason", a.out.Events)
+		a.Fail(sample.Truncated, "the stream ended after %d events with tokens without a finish_reason", a.Out.Events)
 		return
 	}
 	a.countsOfTimings()
 	a.tokensWithoutText()
-	o := &a.out
+	o := &a.Out
 	if o.Events == 0 {
-		a.fail(sample.StreamError, "the answer finished without a token (finish_reason %s)", o.Finish)
+		a.Fail(sample.StreamError, "the answer finished without a token (finish_reason %s)", o.Finish)
 		return
 	}
 	a.settled = true
@@ -361,12 +396,12 @@ func (a *answer) complete() {
 	}
 }
 
-// fail ends an answer as a failure; the first one stands.
-func (a *answer) fail(outcome, format string, args ...any) {
+// Fail ends an answer as a failure; the first one stands.
+func (a *Answer) Fail(outcome, format string, args ...any) {
 	if a.settled {
 		return
 	}
 	a.settled = true
-	a.out.Outcome = outcome
-	a.out.Error = cut(fmt.Errorf(format, args...).Error(), mostError)
+	a.Out.Outcome = outcome
+	a.Out.Error = cut(fmt.Errorf(format, args...).Error(), mostError)
 }

@@ -1,4 +1,4 @@
-package load
+package answer
 
 import "bytes"
 
@@ -116,6 +116,12 @@ func (s *scanner) next(b []byte) (data, rest []byte, ok bool) {
 			}
 		}
 	}
+}
+
+// between reports whether nothing is kept of what has been read: the next byte
+// begins an event, or what is left of one can have no effect.
+func (s *scanner) between() bool {
+	return len(s.line) == 0 && len(s.comment) == 0 && !s.has && !s.named && !s.over
 }
 
 // join adds a data line to the event under way.
