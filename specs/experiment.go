@@ -96,25 +96,39 @@ type Pool struct {
 
 // Workload is what is sent.
 type Workload struct {
-	Dataset    Dataset
-	API        string  // completions, chat
-	Requests   int     // a point
-	Arrivals   string  // poisson, constant, gamma
-	Burstiness float64 // shape of gamma; 1 is Poisson
-	IgnoreEOS  bool
-	Body       map[string]any // added to every request; one that is said replaces the default {temperature: 0}
-	Seed       int64
+	Dataset        Dataset
+	API            string        // completions, chat
+	Requests       int           // of a point, at most; 0: only Duration ends it
+	Duration       time.Duration // of a point's schedule, at most; 0: only Requests ends it
+	MaxConcurrency int           // requests in flight, at most; 0: no limit
+	Arrivals       string        // poisson, constant, gamma, ramp, trace
+	Burstiness     float64       // shape of gamma; 1 is Poisson
+	Ramp           Ramp          // zero unless Arrivals is ramp
+	Rescale        bool          // the schedule is stretched until its rate is the point's
+	IgnoreEOS      bool
+	Body           map[string]any // added to every request; one that is said replaces the default {temperature: 0}
+	Seed           int64
+}
+
+// Ramp is how the rate of a point rises to qps, where it stays.
+type Ramp struct {
+	Shape string        // linear, exponential
+	From  float64       // share of qps that it begins with, in [0, 1]; not 0 if exponential
+	Over  time.Duration // how long it rises; 0: the whole point
 }
 
 // Dataset names the prompts. Which fields apply depends on Kind; a field of
 // another kind is an error of the spec.
 type Dataset struct {
-	Kind         string  // sharegpt, random, jsonl
+	Kind         string  // sharegpt, random, jsonl, trace
 	Name         string  // shown and used in folder names; default: the file's base name, else the kind
-	Path         string  // sharegpt, jsonl; relative to the spec's folder, made absolute
+	Path         string  // sharegpt, jsonl, trace; relative to the spec's folder, made absolute
+	Format       string  // trace: azure, burstgpt, mooncake; "": found out from the file's first line
+	Lengths      string  // sharegpt: who counts tokens: auto (the server if it can), server, estimate
 	InputTokens  int     // random: mean prompt length; default 256
 	OutputTokens int     // random: mean output length; jsonl: where a line has none; default 64
 	RangeRatio   float64 // random, in [0, 1), default 0.2: lengths are uniform in [floor(L(1-r)), ceil(L(1+r))]
+	PrefixTokens int     // random: tokens that all prompts of a point begin with, before their own; default 0
 }
 
 // SLO is the objectives.
@@ -182,6 +196,10 @@ type LoadStage struct {
 	CooldownLimit time.Duration // and at most, while requests are still queued; not less than Cooldown
 	Retries       int           // how often a point that came out unusable is measured again, at most
 	SideBySide    bool          // deployments may be loaded at the same time
+
+	Transport       string   // auto (the best that goes with the address and the system), epoll, net/http
+	Loops           int      // event loops of epoll, each on a core; 0: as many as the rate needs
+	SourceAddresses []string // local IP addresses that connections go out from, in turn; nil: the system chooses
 }
 
 // CollectStage is what is stored of a point.
@@ -196,6 +214,21 @@ type AnalyzeStage struct {
 	SLO       SLO
 	SLOScales []float64
 	ScaleRate *float64
+	Window    Window
+}
+
+// Window is the part of each point's schedule whose requests are analyzed.
+// What is scheduled before From or from To on is left out. The zero value is
+// all of it.
+type Window struct{ From, To Edge }
+
+// Edge is an instant of a point, as a duration after its first scheduled
+// request (At) or as a share of the span of its schedule (Share, in [0, 1]).
+// One of the two is 0.
+type Edge struct {
+	At    time.Duration
+	Share float64
+	Set   bool // false: the beginning or the end of the point
 }
 
 // PlotStage draws the figures of one analysis.

@@ -2,6 +2,7 @@ package specs
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -12,7 +13,9 @@ func (r *Rule) Failure(facts map[string]any) string {
 	for _, name := range r.x.names {
 		if v, ok := facts[name]; ok {
 			if f, isNumber := v.(float64); isNumber {
-				v = fmt.Sprintf("%.3g", f)
+				if v = fmt.Sprintf("%.3g", f); math.Abs(f) >= 1000 && math.Abs(f) < 1e15 {
+					v = fmt.Sprintf("%.0f", f) // not 2.1e+03
+				}
 			}
 			values = append(values, fmt.Sprintf("%v", v))
 			if len(r.x.names) > 1 {

@@ -39,7 +39,7 @@ func TestDesign(t *testing.T) {
 			{Name: "reference", Endpoint: "http://host:8000", Headers: map[string]string{"Authorization": "Bearer ${secret:API_KEY}"}},
 		},
 		Workload: Workload{
-			Dataset: Dataset{Kind: "sharegpt", Name: "prompts", Path: filepath.Join(folder, "data/prompts.json")},
+			Dataset: Dataset{Kind: "sharegpt", Name: "prompts", Path: filepath.Join(folder, "data/prompts.json"), Lengths: "auto"},
 			API:     "completions", Requests: 300, Arrivals: "poisson", Burstiness: 1, IgnoreEOS: true,
 			Body: map[string]any{"temperature": int64(0)},
 		},
@@ -52,7 +52,7 @@ func TestDesign(t *testing.T) {
 		Stages: []Stage{
 			{Name: "deploy", Uses: "deploy", Per: "mode", Deploy: &DeployStage{ReadyTimeout: 5 * time.Minute, Restarts: 2}},
 			{Name: "warmup", Uses: "warmup", Needs: []string{"deploy"}, Per: "mode", Warmup: &WarmupStage{Requests: 20}},
-			{Name: "load", Uses: "load", Needs: []string{"warmup"}, Per: "point", Load: &LoadStage{Timeout: 2 * time.Minute, Cooldown: 2 * time.Second, CooldownLimit: time.Minute, Retries: 1}},
+			{Name: "load", Uses: "load", Needs: []string{"warmup"}, Per: "point", Load: &LoadStage{Timeout: 2 * time.Minute, Cooldown: 2 * time.Second, CooldownLimit: time.Minute, Retries: 1, Transport: "auto"}},
 			{Name: "collect", Uses: "collect", Needs: []string{"load"}, Per: "run", Collect: &CollectStage{ServerMetrics: time.Second, Formats: []string{"parquet"}}},
 			{Name: "analyze", Uses: "analyze", Needs: []string{"collect"}, Per: "run", Analyze: &AnalyzeStage{SLO: slo, SLOScales: scales, ScaleRate: &rate}},
 			{Name: "plot", Uses: "plot", Needs: []string{"analyze"}, Per: "run", Plot: &PlotStage{Formats: []string{"pdf", "svg", "png"}, Dir: "out"}},
@@ -103,7 +103,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("slo %+v", e.SLO)
 	}
 	if e.Reuse != (Reuse{}) || e.Sweep.Order != "blocks" || *e.Stages[0].Deploy != (DeployStage{5 * time.Minute, 2}) ||
-		*e.Stages[2].Load != (LoadStage{Timeout: 2 * time.Minute, Cooldown: 2 * time.Second, CooldownLimit: time.Minute, Retries: 1}) {
+		!reflect.DeepEqual(*e.Stages[2].Load, LoadStage{Timeout: 2 * time.Minute, Cooldown: 2 * time.Second, CooldownLimit: time.Minute, Retries: 1, Transport: "auto"}) {
 		t.Errorf("got %+v", e)
 	}
 	if e.ScaleRate != nil || len(e.Stages) != 6 || !slices.Equal(e.Valid, defaultRules) {
@@ -149,6 +149,30 @@ func TestReadings(t *testing.T) {
 			},
 		},
 		{"workload: {dataset: {kind: jsonl, path: data/prompts.json}}", func(e *Experiment) any { return e.Workload.Dataset.OutputTokens }, 64},
+		{"workload: {}", func(e *Experiment) any { return ended(e) }, []any{300, time.Duration(0)}},
+		{"workload: {duration: 2m}", func(e *Experiment) any { return ended(e) }, []any{0, 2 * time.Minute}},
+		{"workload: {duration: 2m, requests: 50}", func(e *Experiment) any { return ended(e) }, []any{50, 2 * time.Minute}},
+		{"workload: {duration: '${NO:-0}', max_concurrency: '${NO:-0}'}", func(e *Experiment) any { return ended(e) }, []any{300, time.Duration(0)}},
+		{"workload: {max_concurrency: 8}", func(e *Experiment) any { return e.Workload.MaxConcurrency }, 8},
+		{"workload: {ramp: null}", func(e *Experiment) any { return e.Workload.Ramp }, Ramp{}},
+		{"workload: {arrivals: ramp}", func(e *Experiment) any { return e.Workload.Ramp }, Ramp{"linear", 0.1, 0}},
+		{"workload: {arrivals: ramp, ramp: {from: 0, over: 10s}}", func(e *Experiment) any { return e.Workload.Ramp }, Ramp{"linear", 0, 10 * time.Second}},
+		{"workload: {arrivals: ramp, ramp: {shape: exponential, from: 2.5%}}", func(e *Experiment) any { return e.Workload.Ramp }, Ramp{"exponential", 0.025, 0}},
+		{"workload: {rescale: true}", func(e *Experiment) any { return e.Workload.Rescale }, true},
+		{"workload: {arrivals: trace, dataset: {kind: trace, path: data/trace.csv}}", func(e *Experiment) any { return []any{e.Workload.Rescale, e.Workload.Dataset.Name} }, []any{true, "trace"}},
+		{"workload: {arrivals: trace, rescale: false, dataset: {kind: trace, path: data/trace.csv}}", func(e *Experiment) any { return e.Workload.Rescale }, false},
+		{"workload: {dataset: {kind: trace, path: data/trace.csv, format: azure}}", func(e *Experiment) any { return []any{e.Workload.Rescale, e.Workload.Dataset.Format} }, []any{false, "azure"}},
+		{"workload: {dataset: {prefix_tokens: 128}}", func(e *Experiment) any { return []any{e.Workload.Dataset.PrefixTokens, e.Workload.Dataset.Lengths} }, []any{128, ""}},
+		{"workload: {dataset: {kind: sharegpt, path: data/prompts.json}}", func(e *Experiment) any { return e.Workload.Dataset.Lengths }, "auto"},
+		{"workload: {dataset: {kind: sharegpt, path: data/prompts.json, lengths: estimate}}", func(e *Experiment) any { return e.Workload.Dataset.Lengths }, "estimate"},
+		{"stages: {load: {transport: epoll, loops: 4}}", func(e *Experiment) any { return []any{e.Stages[2].Load.Transport, e.Stages[2].Load.Loops} }, []any{"epoll", 4}},
+		{"stages: {load: {transport: net/http, loops: 0}}", func(e *Experiment) any { return e.Stages[2].Load.Transport }, "net/http"},
+		{"stages: {load: {source_addresses: 127.0.0.2}}", func(e *Experiment) any { return e.Stages[2].Load.SourceAddresses }, []string{"127.0.0.2"}},
+		{"stages: {load: {source_addresses: [127.0.0.2, '::1', fe80::1%eth0]}}", func(e *Experiment) any { return e.Stages[2].Load.SourceAddresses }, []string{"127.0.0.2", "::1", "fe80::1%eth0"}},
+		{"stages: {analyze: {window: {}}}", func(e *Experiment) any { return e.Stages[4].Analyze.Window }, Window{}},
+		{"stages: {analyze: {window: {from: 10s, to: 90%}}}", func(e *Experiment) any { return e.Stages[4].Analyze.Window }, Window{Edge{At: 10 * time.Second, Set: true}, Edge{Share: 0.9, Set: true}}},
+		{"stages: {analyze: {window: {from: 0}}, s: {uses: analyze, window: {from: 0%, to: 1d}}}", func(e *Experiment) any { return []Window{e.Stages[4].Analyze.Window, e.Stages[6].Analyze.Window} }, []Window{{From: Edge{Set: true}}, {Edge{Set: true}, Edge{At: 24 * time.Hour, Set: true}}}},
+		{"stages: {analyze: {window: {from: 5s}}, s: {uses: analyze}}", func(e *Experiment) any { return e.Stages[6].Analyze.Window }, Window{}},
 		{"workload: {dataset: &d {input_tokens: 9}, body: {x: *d}}", func(e *Experiment) any { return e.Workload.Body["x"] }, map[string]any{"input_tokens": int64(9)}},
 		{"workload: {<<: [{seed: 1, requests: 7}, {seed: 2}], requests: 8}", func(e *Experiment) any { return []any{e.Workload.Seed, e.Workload.Requests} }, []any{int64(1), 8}},
 	}
@@ -163,6 +187,9 @@ func TestReadings(t *testing.T) {
 		}
 	}
 }
+
+// ended is what ends a point.
+func ended(e *Experiment) []any { return []any{e.Workload.Requests, e.Workload.Duration} }
 
 func noEnv(string) (string, bool) { return "", false }
 
@@ -196,6 +223,8 @@ func TestKnownKeys(t *testing.T) {
 	try("workload", slices.DeleteFunc(slices.Clone(workloadKeys), func(k string) bool { return slices.Contains(free, k) }), "workload: {KEY}")
 	try("dataset", datasetKeys, "workload: {dataset: {KEY}}")
 	try("reuse", reuseKeys, "reuse: {KEY}")
+	try("ramp", rampKeys, "workload: {arrivals: ramp, ramp: {KEY}}")
+	try("window", windowKeys, "stages: {analyze: {window: {KEY}}}")
 	try("slo", sloKeys, "slo: {KEY}")
 	try("figures", figureKeys, "figures: [{KEY}]")
 	for uses, kind := range stageKinds {
@@ -249,6 +278,8 @@ func TestResolved(t *testing.T) {
 		"modes: {m: {env: {A: '$${X}', B: '${NO:-}', C: '${secret:S}', D: 'null', E: 5}, args: {a: '5', b: '${NO:-5}', c: null, '<<': x, 'true': 'a: b', d: [1, '1']}}}\nsweep: {qps: [1]}",
 		"modes: {m: {engine: command, run: 'serve --port {port} ${PORT} $${X}'}}\nsweep: {qps: ['1..2/0.5'], workload.seed: [1, 2]}\nvalid: []",
 		"modes: {m: }\nsweep: {qps: [1], order: as_written, stages.load.cooldown_limit: [1d, 2h]}\nreuse: {max_age: 1.5d}\nstages: {load: {timeout: '${NO:-1}d'}}",
+		"modes: {m: }\nsweep: {qps: [1], workload.duration: [1d, 2h]}\nworkload: {arrivals: ramp, ramp: {from: '${NO:-0%}', over: 0.01d}}\nstages: {analyze: {window: {from: '${NO:-0.1}d', to: '${NO:-90}%'}}, load: {source_addresses: ['::1']}}",
+		"modes: {m: }\nsweep: {qps: [1]}\nworkload: {arrivals: trace, dataset: {kind: trace, path: data/trace.csv}}",
 		"modes: {m: {args: {text: \"two\\nlines \", sp: ' x', u: \"\\u00e9\\t\\x07\", h: '#', d: '0x10', t: '~'}}}\nsweep: {qps: [1]}",
 	} {
 		o := Options{Env: noEnv, Set: []string{"slo.ttft=${NO:-7}ms", "workload.body={top_p: 0.5, x: '1'}"}}

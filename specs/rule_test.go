@@ -48,10 +48,12 @@ func TestRule(t *testing.T) {
 // TestRuleBroken: what Broken says of facts is what Holds and Failure say of
 // them, by many at once and whatever was judged before.
 func TestRuleBroken(t *testing.T) {
-	all := map[string]float64{"schedule_kept": 0.98, "send_lag_p99_ms": 11.93, "failed": 3, "sent": 300, "planned": 300, "nan": math.NaN(), "zero": 0}
+	all := map[string]float64{"schedule_kept": 0.98, "send_lag_p99_ms": 11.93, "failed": 3, "sent": 300, "planned": 300, "nan": math.NaN(), "zero": 0, "big": 2100}
 	none := map[string]float64{}
 	tests := []struct{ src, all, none string }{
 		{"schedule_kept > 0.97", "", "schedule_kept > 0.97: the fact schedule_kept is missing"},
+		{"sent < 5", "sent < 5, it was 300", "sent < 5: the fact sent is missing"},
+		{"big < 500", "big < 500, it was 2100", "big < 500: the fact big is missing"},
 		{"send_lag_p99_ms < 5", "send_lag_p99_ms < 5, it was 11.9", "send_lag_p99_ms < 5: the fact send_lag_p99_ms is missing"},
 		{"sent == planned", "", "sent == planned: the fact planned is missing"},
 		{"failed > 0.02 * sent", "failed > 0.02 * sent, it was failed 3, sent 300", "failed > 0.02 * sent: the fact failed is missing"},

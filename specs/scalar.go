@@ -232,6 +232,16 @@ func (r *reader) boolean(n *node, where string) bool {
 
 // share reads 90% or 0.9: more than 0, at most 1.
 func (r *reader) share(n *node, where string) float64 {
+	before := len(r.errs)
+	v := r.shareFrom0(n, where)
+	if v == 0 && len(r.errs) == before {
+		r.errorf(n.pos, "", "%s must be more than 0, not %s", where, n.text)
+	}
+	return v
+}
+
+// shareFrom0 reads a share that may be none: from 0 to 1.
+func (r *reader) shareFrom0(n *node, where string) float64 {
 	s, ok := r.single(n, where, "a share such as 90%")
 	if !ok {
 		return 0
@@ -255,8 +265,8 @@ func (r *reader) share(n *node, where string) float64 {
 			hint = fmt.Sprintf("did you mean %s%%?", s)
 		}
 		r.errorf(n.pos, hint, "%s is over 100 %%: %s", where, s)
-	case v <= 0:
-		r.errorf(n.pos, "", "%s must be more than 0, not %s", where, s)
+	case v < 0:
+		r.errorf(n.pos, "", "%s must not be negative: %s", where, s)
 	}
 	return v
 }

@@ -70,7 +70,7 @@ type schema struct {
 
 	Type             types    `json:"type,omitempty"`
 	Enum             []string `json:"enum,omitempty"`
-	Const            string   `json:"const,omitempty"`
+	Const            any      `json:"const,omitempty"`
 	Minimum          *float64 `json:"minimum,omitempty"`
 	ExclusiveMinimum *float64 `json:"exclusiveMinimum,omitempty"`
 	Maximum          *float64 `json:"maximum,omitempty"`

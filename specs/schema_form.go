@@ -92,14 +92,45 @@ func below1() *schema {
 	}
 }
 
+// Shares above 0 and at most 1, as percent and as a number, and below 100 %.
+const (
+	percentAbove0   = `\+?0*(?:100(?:\.0*)?|[1-9]\d?(?:\.\d*)?|\.\d*[1-9]\d*)\s*%`
+	numberAbove0    = `\+?0*(?:1(?:\.0*)?|\.\d*[1-9]\d*)`
+	percentBelow100 = `[-+]?(?:0*\d{1,2}(?:\.\d*)?|0*\.\d+)\s*%`
+	zero            = `[-+]?(?:0+(?:\.0*)?|\.0+)`
+)
+
 // share is more than 0 and at most 1, also as percent.
 func share() *schema {
 	return &schema{
 		Type: []string{"number", "string"}, ExclusiveMinimum: limit(0), Maximum: limit(1),
-		Pattern: orEnv(`^\+?0*(?:100(?:\.0*)?|[1-9]\d?(?:\.\d*)?|\.\d*[1-9]\d*)\s*%$|^\+?0*(?:1(?:\.0*)?|\.\d*[1-9]\d*)$`),
+		Pattern: orEnv("^" + percentAbove0 + "$|^" + numberAbove0 + "$"),
 
 		PatternErrorMessage: "must be a share such as 90% or 0.9, above 0 and at most 100%, or ${NAME:-default}",
 	}
+}
+
+// shareFrom0 is a share that may be none.
+func shareFrom0() *schema {
+	return &schema{
+		Type: []string{"number", "string"}, Minimum: limit(0), Maximum: limit(1),
+		Pattern: orEnv("^" + percentAbove0 + "$|^" + numberAbove0 + "$|^" + zero + `\s*%?$`),
+
+		PatternErrorMessage: "must be a share such as 10% or 0.1, at most 100%, or ${NAME:-default}",
+	}
+}
+
+// edge is an instant of a point: a duration, or a share in percent. The first
+// may be 0 and not 100 %, the last the other way round.
+func edge(last bool) *schema {
+	s := duration(0)
+	s.Pattern += "|^" + percentBelow100 + "$"
+	if last {
+		s = duration(1)
+		s.Pattern += "|^" + percentAbove0 + "$"
+	}
+	s.PatternErrorMessage = "must be a duration such as 10s, or a share of the schedule such as 10%, or ${NAME:-default}"
+	return s
 }
 
 // duration is a length of time with its unit; least is 0 or 1: whether none at

@@ -58,7 +58,17 @@ func stageSchema(use string) *schema {
 	if required != nil {
 		s.Type = []string{"object"}
 	}
+	if use == "load" {
+		none := &schema{Type: []string{"integer", "string", "null"}, Maximum: limit(0), Pattern: orEnv(`^[-+]?0+$`), PatternErrorMessage: "must be 0: net/http has no event loops of ours"}
+		s.AllOf = []*schema{{If: is("transport", "net/http"), Then: &schema{Properties: properties{{"loops", none}}}}}
+	}
 	return s
+}
+
+// address is an IP address.
+func address() *schema {
+	const octet = `(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)`
+	return word(`^`+octet+`(?:\.`+octet+`){3}$|^[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(?:%\S+)?$`, "an IP address of this host")
 }
 
 func needsSchema(use string, kind stageKind) *schema {
@@ -95,6 +105,10 @@ func stageSettings(use string) forms {
 			"cooldown_limit": duration(0).says("Longest cool-down", "How long the pause lasts at most while the servers still have requests queued, a duration, not less than cooldown; a longer cooldown raises the default.").or("60s"),
 			"retries":        count(0, maxCount).says("Retries", "How often a point is measured again, at most, if it breaks a rule of valid or its servers fail; every attempt is kept and counted. 0 for never.").or(defaultRetries),
 			"side_by_side":   boolean().says("Side by side", "Whether deployments may be loaded at the same time, where they allow it; such results are for trying things out.").or(false),
+
+			"transport":        choice(transports...).says("Transport", "What sends: event loops of the system's own (epoll: Linux, plain http), Go's net/http, or the best that goes with the address (auto).").or(transports[0]),
+			"loops":            count(0, mostLoops).says("Event loops", "Event loops of epoll, each of which takes a core; 0 for as many as the rate needs.").or(0),
+			"source_addresses": listOf(address()).notEmpty().says("Source addresses", "IP addresses of this host that connections go out from, in turn: each has ports of its own. Default: the system's choice.").such([]string{"127.0.0.2", "127.0.0.3"}),
 		}
 	case "collect":
 		return forms{
@@ -106,6 +120,10 @@ func stageSettings(use string) forms {
 			"slo":        sloSchema(SLO{}).says("Objectives", "Objectives of this analysis. Default: those of the experiment."),
 			"slo_scales": scalesSchema(),
 			"scale_rate": scaleRateSchema(),
+			"window": closed(windowKeys, forms{
+				"from": edge(false).says("Beginning", "The first instant that counts: a duration after the point's first scheduled request, or a share of its schedule. Default: the first request.").such("10s", "10%"),
+				"to":   edge(true).says("End", "The first instant that counts no more, a duration or a share as for from. Default: the end of the point.").such("60s", "90%"),
+			}).says("Window", "The part of each point that is analyzed; requests scheduled outside are left out, and stay in the samples. Default: all of it."),
 		}
 	case "plot":
 		return forms{

@@ -162,6 +162,7 @@ func TestSchemaTakesEnvironment(t *testing.T) {
 
 // notOfShape are the bad specs that the schema takes, and why.
 var notOfShape = map[string]string{
+	"arrivals_axis":   "values of axes are tried in their places",
 	"axes_overlap":    "paths are followed, not matched",
 	"axes_together":   "axes multiply, and GPUs are counted",
 	"dataset_folder":  "the file is looked at",
@@ -272,7 +273,7 @@ func TestSchemaDefaults(t *testing.T) {
 }
 
 // ofPlace are errors that an example is not to blame for.
-var ofPlace = regexp.MustCompile(`matches no point|leaves no series|needs run|has no kind|does not go with endpoint`)
+var ofPlace = regexp.MustCompile(`matches no point|leaves no series|needs run|has no kind|needs the times of a dataset|window is empty|does not go with endpoint`)
 
 // schemaAt is the schema of the value MARK in a spec; nil if none describes it.
 func schemaAt(t *testing.T, spec string) *schema {
@@ -354,7 +355,7 @@ func holds(s *schema, object map[string]any) bool {
 	switch {
 	case !ok:
 		return false
-	case p.of.Const != "":
+	case p.of.Const != nil:
 		return text == p.of.Const
 	case len(p.of.AnyOf) > 0 && text == p.of.AnyOf[0].Const:
 		return true

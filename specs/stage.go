@@ -25,9 +25,9 @@ type stageKind struct {
 var stageKinds = map[string]stageKind{
 	"deploy":  {keys: []string{"ready_timeout", "restarts"}, per: []string{"mode"}},
 	"warmup":  {keys: []string{"requests"}, per: []string{"mode"}, needs: []string{"deploy"}},
-	"load":    {keys: []string{"timeout", "cooldown", "cooldown_limit", "retries", "side_by_side"}, per: []string{"point"}, needs: []string{"warmup"}},
+	"load":    {keys: []string{"timeout", "cooldown", "cooldown_limit", "retries", "side_by_side", "transport", "loops", "source_addresses"}, per: []string{"point"}, needs: []string{"warmup"}},
 	"collect": {keys: []string{"server_metrics", "formats"}, per: []string{"run"}, needs: []string{"load"}},
-	"analyze": {keys: []string{"slo", "slo_scales", "scale_rate"}, per: []string{"run"}, needs: []string{"collect"}, again: true},
+	"analyze": {keys: []string{"slo", "slo_scales", "scale_rate", "window"}, per: []string{"run"}, needs: []string{"collect"}, again: true},
 	"plot":    {keys: []string{"formats", "dir"}, per: []string{"run"}, needs: []string{"analyze"}, again: true},
 	"command": {keys: []string{"run", "inputs", "outputs", "env", "timeout"}, per: []string{"run", "mode", "point"}, again: true},
 }
@@ -142,6 +142,12 @@ func (r *reader) decodeStage(name string, n *node) Stage {
 			s.Load.Retries = r.count(v, at, 0)
 		case "side_by_side":
 			s.Load.SideBySide = r.boolean(v, at)
+		case "transport":
+			s.Load.Transport = r.choice(v, at, transports...)
+		case "loops":
+			s.Load.Loops = r.loops(v, at)
+		case "source_addresses":
+			s.Load.SourceAddresses = r.addresses(v, at)
 		case "server_metrics":
 			s.Collect.ServerMetrics = r.duration(v, at, 0)
 		case "slo":
@@ -151,6 +157,8 @@ func (r *reader) decodeStage(name string, n *node) Stage {
 		case "scale_rate":
 			rate := r.positive(v, at)
 			s.Analyze.ScaleRate = &rate
+		case "window":
+			s.Analyze.Window = r.decodeWindow(v, at)
 		case "dir":
 			s.Plot.Dir = r.text(v, at)
 		case "timeout":
@@ -221,6 +229,9 @@ func defaultStage(s *Stage, n *node, e *Experiment) {
 		if !n.has("retries") {
 			s.Load.Retries = defaultRetries
 		}
+		if !n.has("transport") {
+			s.Load.Transport = transports[0]
+		}
 	case s.Collect != nil:
 		if !n.has("server_metrics") {
 			s.Collect.ServerMetrics = time.Second
@@ -261,6 +272,8 @@ func (r *reader) validateStage(s *Stage, root *node) {
 	}
 	r.validateNeeds(s, kind, root)
 	r.validateCooldown(s, root)
+	r.validateTransport(s, root)
+	r.validateWindow(s, root)
 	c := s.Command
 	if c == nil {
 		return

@@ -4,22 +4,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 )
 
 var (
-	workloadKeys = []string{"dataset", "api", "requests", "arrivals", "burstiness", "ignore_eos", "body", "seed"}
-	datasetKeys  = []string{"kind", "name", "path", "input_tokens", "output_tokens", "range_ratio"}
-	datasetKinds = []string{"sharegpt", "random", "jsonl"}
-	arrivalKinds = []string{"poisson", "constant", "gamma"}
-	apis         = []string{"completions", "chat"}
-
-	datasetKeysOf = map[string][]string{
-		"sharegpt": {"kind", "name", "path"},
-		"random":   {"kind", "name", "input_tokens", "output_tokens", "range_ratio"},
-		"jsonl":    {"kind", "name", "path", "output_tokens"},
+	workloadKeys = []string{
+		"dataset", "api", "requests", "duration", "max_concurrency", "arrivals", "burstiness", "ramp", "rescale",
+		"ignore_eos", "body", "seed",
 	}
+	apis = []string{"completions", "chat"}
 )
 
 // What load itself puts into a request; and how to say it.
@@ -45,10 +37,18 @@ func (r *reader) decodeWorkload(n *node) Workload {
 			w.API = r.choice(v, "workload.api", apis...)
 		case "requests":
 			w.Requests = r.count(v, "workload.requests", 1)
+		case "duration":
+			w.Duration = r.duration(v, "workload.duration", 0)
+		case "max_concurrency":
+			w.MaxConcurrency = r.count(v, "workload.max_concurrency", 0)
 		case "arrivals":
 			w.Arrivals = r.choice(v, "workload.arrivals", arrivalKinds...)
 		case "burstiness":
 			w.Burstiness = r.positive(v, "workload.burstiness")
+		case "ramp":
+			w.Ramp = r.decodeRamp(v)
+		case "rescale":
+			w.Rescale = r.boolean(v, "workload.rescale")
 		case "ignore_eos":
 			w.IgnoreEOS = r.boolean(v, "workload.ignore_eos")
 		case "body":
@@ -69,33 +69,6 @@ func (r *reader) decodeWorkload(n *node) Workload {
 	return w
 }
 
-func (r *reader) decodeDataset(n *node) Dataset {
-	var d Dataset
-	const where = "workload.dataset"
-	for _, e := range r.mapping(n, where, datasetKeys) {
-		v := e.value
-		switch e.key {
-		case "kind":
-			d.Kind = r.choice(v, where+".kind", datasetKinds...)
-		case "name":
-			if d.Name = r.word(v, where+".name"); strings.ContainsAny(d.Name, "/\\") || strings.HasPrefix(d.Name, ".") {
-				r.errorf(v.pos, "", "%s.name names a folder; it cannot be %q", where, d.Name)
-			}
-		case "path":
-			d.Path = r.path(v, where+".path")
-		case "input_tokens":
-			d.InputTokens = r.count(v, where+".input_tokens", 1)
-		case "output_tokens":
-			d.OutputTokens = r.count(v, where+".output_tokens", 1)
-		case "range_ratio":
-			if d.RangeRatio = r.number(v, where+".range_ratio"); d.RangeRatio < 0 || d.RangeRatio >= 1 {
-				r.errorf(v.pos, "", "%s.range_ratio must be from 0 to below 1, not %s", where, v.text)
-			}
-		}
-	}
-	return d
-}
-
 // path reads a path relative to the spec's folder.
 func (r *reader) path(n *node, where string) string {
 	s := r.word(n, where)
@@ -106,40 +79,14 @@ func (r *reader) path(n *node, where string) string {
 }
 
 func (r *reader) defaultWorkload(w *Workload, n *node) {
-	d := &w.Dataset
-	if !n.has("dataset", "kind") {
-		d.Kind = "random"
-	}
-	// Short prompts and answers, so that a first spec without a dataset is
-	// done soon; a fifth of spread keeps batches from running in lockstep.
-	if d.Kind == "random" && !n.has("dataset", "input_tokens") {
-		d.InputTokens = 256
-	}
-	if (d.Kind == "random" || d.Kind == "jsonl") && !n.has("dataset", "output_tokens") {
-		d.OutputTokens = 64
-	}
-	if d.Kind == "random" && !n.has("dataset", "range_ratio") {
-		d.RangeRatio = 0.2
-	}
-	if !n.has("dataset", "name") {
-		d.Name = d.Kind
-		if d.Path != "" {
-			base := filepath.Base(d.Path)
-			d.Name = strings.TrimLeft(strings.TrimSuffix(base, filepath.Ext(base)), ".")
-		}
-	}
+	defaultDataset(&w.Dataset, n.find("dataset"))
 	if !n.has("api") {
 		w.API = "completions"
 	}
-	if !n.has("requests") {
+	if !n.has("requests") && w.Duration == 0 {
 		w.Requests = 300
 	}
-	if !n.has("arrivals") {
-		w.Arrivals = "poisson"
-	}
-	if !n.has("burstiness") {
-		w.Burstiness = 1
-	}
+	defaultArrivals(w, n)
 	if !n.has("ignore_eos") {
 		w.IgnoreEOS = true
 	}
@@ -151,35 +98,11 @@ func (r *reader) defaultWorkload(w *Workload, n *node) {
 	}
 }
 
-// validateWorkload checks what is said of the dataset against its kind, and
-// that its file exists.
+// validateWorkload checks how the dataset and the arrivals go together with
+// what is said of them.
 func (r *reader) validateWorkload(w *Workload, n, root *node) {
-	d := w.Dataset
-	if set := n.find("dataset"); set != nil {
-		may := datasetKeysOf[d.Kind]
-		for _, e := range set.entries {
-			if may == nil || slices.Contains(may, e.key) || e.value.isNull() || !slices.Contains(datasetKeys, e.key) {
-				continue
-			}
-			hint := "it takes " + strings.Join(may, ", ")
-			if !set.has("kind") {
-				hint = "say kind: sharegpt or kind: jsonl; without one it is random"
-			}
-			r.errorf(e.at, hint, "workload.dataset: %s does not go with kind: %s", e.key, d.Kind)
-		}
-	}
-	switch {
-	case d.Kind != "sharegpt" && d.Kind != "jsonl":
-	case d.Path == "":
-		r.errorf(root.where("workload", "dataset"), "path: data/prompts.json, relative to the spec", "workload.dataset: kind: %s needs a path", d.Kind)
-	default:
-		if wrong := r.regularFile(d.Path); wrong != "" {
-			r.errorf(root.where("workload", "dataset", "path"), "the path is relative to the spec's folder", "the dataset %s %s", d.Path, wrong)
-		}
-	}
-	if n.has("burstiness") && w.Arrivals != "gamma" && slices.Contains(arrivalKinds, w.Arrivals) {
-		r.errorf(n.where("burstiness"), "say arrivals: gamma", "workload.burstiness does not go with arrivals: %s", w.Arrivals)
-	}
+	r.validateDataset(w.Dataset, n.find("dataset"), root)
+	r.validateArrivals(w, n, root)
 }
 
 // regularFile says what is wrong with a file that must exist; "" if nothing
