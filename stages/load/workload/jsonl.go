@@ -3,18 +3,21 @@ package workload
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+
+	"vbp/stages/load/seed"
 )
 
 // openJSONL reads lines of {"prompt": "...", "output_tokens": N}; other fields
 // are left alone and empty lines skipped. The file is the user's own, so a line
 // that is wrong is an error, not a line fewer.
-func openJSONL(d Dataset, count counter) (*Source, error) {
+func openJSONL(d Dataset) (*Source, error) {
 	if d.OutputTokens < 0 {
 		return nil, fmt.Errorf("dataset %s: output tokens are %d; they must be positive", d.Path, d.OutputTokens)
 	}
@@ -25,7 +28,7 @@ func openJSONL(d Dataset, count counter) (*Source, error) {
 	defer f.Close()
 	hash := sha256.New()
 	in := bufio.NewReaderSize(io.TeeReader(f, hash), 1<<18)
-	var all []Prompt
+	var all List
 	for number := 1; ; number++ {
 		line, err := in.ReadBytes('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -35,7 +38,7 @@ func openJSONL(d Dataset, count counter) (*Source, error) {
 			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
 		}
 		if line = bytes.TrimSpace(line); len(line) > 0 {
-			p, err := parseLine(line, d.OutputTokens, count)
+			p, err := parseLine(line, d.OutputTokens)
 			if err != nil {
 				return nil, fmt.Errorf("dataset %s:%d: %w", d.Path, number, err)
 			}
@@ -50,11 +53,26 @@ func openJSONL(d Dataset, count counter) (*Source, error) {
 	}
 	return &Source{
 		digest: digest(JSONL, 1, Counting, d.OutputTokens, hex.EncodeToString(hash.Sum(nil))),
-		draw:   pool(d.Path, all),
+		draw: func(_ context.Context, n int, seed0 int64, repeat int, _ Counter) (*Set, error) {
+			r := seed.Rand("prompts", seed0, repeat)
+			set := &Set{Counting: Estimate{}.Method()}
+			order := make([]int32, 0, n)
+			for _, i := range r.Perm(len(all))[:min(n, len(all))] {
+				order = append(order, int32(i))
+			}
+			if len(order) < n {
+				set.Notes = []string{tooFew(d.Path, len(all), n)}
+			}
+			for len(order) < n {
+				order = append(order, int32(r.IntN(len(all))))
+			}
+			set.made = picked{all, order}
+			return set, nil
+		},
 	}, nil
 }
 
-func parseLine(line []byte, output int, count counter) (Prompt, error) {
+func parseLine(line []byte, output int) (Prompt, error) {
 	var v struct {
 		Prompt       *string  `json:"prompt"`
 		OutputTokens *float64 `json:"output_tokens"`
@@ -86,5 +104,5 @@ func parseLine(line []byte, output int, count counter) (Prompt, error) {
 	if output == 0 {
 		return Prompt{}, errors.New("the line has no output_tokens, and the dataset sets none for such lines; add it to the line, or set the dataset's output_tokens")
 	}
-	return Prompt{Text: *v.Prompt, MaxTokens: output, PromptTokens: count(*v.Prompt)}, nil
+	return Prompt{Text: *v.Prompt, MaxTokens: output, PromptTokens: bytesOver4(*v.Prompt)}, nil
 }

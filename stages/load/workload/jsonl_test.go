@@ -9,7 +9,7 @@ import (
 func TestJSONL(t *testing.T) {
 	s := mustOpen(t, Dataset{Kind: JSONL, OutputTokens: 9, Path: file(t, "p.jsonl",
 		"{\"prompt\": \"hello\", \"output_tokens\": 3, \"other\": []}\r\n\n  \n{\"prompt\": \"h\u00e9\"}")})
-	p := mustDraw(t, s, 2, 0, 0)
+	p := list(mustDraw(t, s, 2, 0, 0))
 	slices.SortFunc(p, func(a, b Prompt) int { return strings.Compare(a.Text, b.Text) })
 	if p[0].Text != "hello" || p[0].MaxTokens != 3 || p[0].PromptTokens != 2 {
 		t.Errorf("first line: %+v", p[0])

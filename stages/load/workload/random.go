@@ -1,64 +1,76 @@
 package workload
 
 import (
+	"context"
 	"fmt"
 	"math"
-	"math/rand/v2"
-)
-
-// Token ids are drawn from [firstID, firstID+idSpan). Every model that is
-// served today has a vocabulary of at least 32,000, and the first thousand ids
-// hold its special and control tokens.
-const (
-	firstID = 1000
-	idSpan  = 29000
 )
 
 // maxLength is far above any model's context, and low enough that a slip of
 // the keyboard does not fill the memory.
 const maxLength = 10_000_000
 
+// exact is what is said of prompts that are token ids.
+const exact = "exact: prompts are token ids"
+
 // openRandom makes prompts of random token ids. Input lengths are uniform in
-// [floor(L(1-r)), ceil(L(1+r))], at least 1, output lengths likewise, as in
-// vLLM's random dataset.
+// [floor(L(1-r)), ceil(L(1+r))], at least 1, output lengths likewise, and a
+// prefix that all prompts share comes in front of that, as in vLLM's random
+// dataset (vllm/benchmarks/datasets: RandomDataset, --random-prefix-len).
 func openRandom(d Dataset) (*Source, error) {
 	switch {
 	case d.InputTokens < 1 || d.InputTokens > maxLength:
 		return nil, fmt.Errorf("random dataset: input tokens are %d; they must be between 1 and %d", d.InputTokens, maxLength)
 	case d.OutputTokens < 1 || d.OutputTokens > maxLength:
 		return nil, fmt.Errorf("random dataset: output tokens are %d; they must be between 1 and %d", d.OutputTokens, maxLength)
+	case d.PrefixTokens < 0 || d.PrefixTokens > maxLength:
+		return nil, fmt.Errorf("random dataset: prefix tokens are %d; they must be between 0 and %d", d.PrefixTokens, maxLength)
 	case !(d.RangeRatio >= 0 && d.RangeRatio < 1):
 		return nil, fmt.Errorf("random dataset: range ratio is %v; it must be at least 0 and below 1", d.RangeRatio)
 	}
+	r := randomPrompts{}
+	r.inLow, r.inHigh = bounds(d.InputTokens, d.RangeRatio)
+	r.outLow, r.outHigh = bounds(d.OutputTokens, d.RangeRatio)
 	return &Source{
-		digest: digest(Random, 1, firstID, idSpan, d.InputTokens, d.OutputTokens, d.RangeRatio),
-		draw: func(n int, r *rand.Rand) ([]Prompt, []string) {
-			out := make([]Prompt, n)
-			start := r.IntN(idSpan * idSpan)
-			for i := range out {
-				ids := make([]int32, length(r, d.InputTokens, d.RangeRatio))
-				for j := range ids {
-					ids[j] = firstID + r.Int32N(idSpan)
-				}
-				// A prefix cache shares whole blocks from the front. The
-				// first two ids count the prompts, so that no two prompts
-				// of a point share even their first block, however short.
-				unique := (start + i) % (idSpan * idSpan)
-				ids[0] = firstID + int32(unique%idSpan)
-				if len(ids) > 1 {
-					ids[1] = firstID + int32(unique/idSpan)
-				}
-				out[i] = Prompt{IDs: ids, MaxTokens: length(r, d.OutputTokens, d.RangeRatio), PromptTokens: len(ids)}
-			}
-			return out, nil
+		digest: digest(Random, 2, firstID, idSpan, d.InputTokens, d.OutputTokens, d.RangeRatio, d.PrefixTokens),
+		ids:    true,
+		draw: func(_ context.Context, n int, seed int64, repeat int, _ Counter) (*Set, error) {
+			r := r
+			r.n, r.streams = n, newStreams("prompts", seed, repeat)
+			shared := newStreams("prefix", seed, repeat).of(0)
+			r.prefix = make([]int32, d.PrefixTokens)
+			shared.fill(r.prefix)
+			return &Set{Counting: exact, made: &r}, nil
 		},
 	}, nil
 }
 
-// length draws a length around mean.
-func length(r *rand.Rand, mean int, ratio float64) int {
-	low, high := bounds(mean, ratio)
-	return low + r.IntN(high-low+1)
+// randomPrompts are prompts of which nothing is kept: stream i makes the
+// length of answer i, that of prompt i, and its ids.
+type randomPrompts struct {
+	n               int
+	streams         streams
+	prefix          []int32
+	inLow, inHigh   int
+	outLow, outHigh int
+}
+
+func (r *randomPrompts) Len() int       { return r.n }
+func (r *randomPrompts) TokenIDs() bool { return true }
+
+func (r *randomPrompts) MaxTokens(i int) int {
+	s := r.streams.of(uint64(i))
+	return s.length(r.outLow, r.outHigh)
+}
+
+func (r *randomPrompts) Prompt(i int) Prompt {
+	s := r.streams.of(uint64(i))
+	out := s.length(r.outLow, r.outHigh)
+	ids := make([]int32, len(r.prefix)+s.length(r.inLow, r.inHigh))
+	own := ids[copy(ids, r.prefix):]
+	s.fill(own)
+	r.streams.head(own, i)
+	return Prompt{IDs: ids, MaxTokens: out, PromptTokens: len(ids)}
 }
 
 // bounds are floor(L(1-r)), but at least 1, and ceil(L(1+r)). What binary

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -9,7 +10,7 @@ import (
 func TestRandomLengthsFillTheirRange(t *testing.T) {
 	// floor(10 x 0.75) = 7, ceil(10 x 1.25) = 13; floor(100 x 0.9) = 90,
 	// ceil(100 x 1.1) = 110.
-	p := mustDraw(t, mustOpen(t, Dataset{Kind: Random, InputTokens: 10, OutputTokens: 10, RangeRatio: 0.25}), 500, 0, 0)
+	p := list(mustDraw(t, mustOpen(t, Dataset{Kind: Random, InputTokens: 10, OutputTokens: 10, RangeRatio: 0.25}), 500, 0, 0))
 	in, out := map[int]bool{}, map[int]bool{}
 	for _, x := range p {
 		in[len(x.IDs)], out[x.MaxTokens] = true, true
@@ -36,7 +37,7 @@ func TestRandomLengthsFillTheirRange(t *testing.T) {
 func TestRandomPromptsShareNoBlock(t *testing.T) {
 	for _, length := range []int{1, 2, 40} {
 		seen := map[[2]int32]bool{}
-		for _, x := range mustDraw(t, mustOpen(t, Dataset{Kind: Random, InputTokens: length, OutputTokens: 1}), 3000, 5, 0) {
+		for _, x := range list(mustDraw(t, mustOpen(t, Dataset{Kind: Random, InputTokens: length, OutputTokens: 1}), 3000, 5, 0)) {
 			head := [2]int32{x.IDs[0]}
 			if length > 1 {
 				head[1] = x.IDs[1]
@@ -54,6 +55,44 @@ func TestRandomPromptsShareNoBlock(t *testing.T) {
 	}
 }
 
+func TestRandomSharedPrefix(t *testing.T) {
+	d := Dataset{Kind: Random, InputTokens: 20, OutputTokens: 5, RangeRatio: 0.5, PrefixTokens: 33}
+	s := mustOpen(t, d)
+	var prefixes [][]int32
+	for repeat := range 2 {
+		set := list(mustDraw(t, s, 500, 7, repeat))
+		prefix := set[0].IDs[:33]
+		after, shortest, longest := map[[2]int32]bool{}, 1000, 0
+		for i, p := range set {
+			if !slices.Equal(p.IDs[:33], prefix) {
+				t.Fatalf("repeat %d: prompt %d begins otherwise", repeat, i)
+			}
+			own := p.IDs[33:]
+			after[[2]int32{own[0], own[1]}] = true
+			shortest, longest = min(shortest, len(own)), max(longest, len(own))
+		}
+		// The prefix is in front of 20 x (1 -+ .5) tokens, as in vLLM.
+		if shortest != 10 || longest != 30 {
+			t.Errorf("repeat %d: after the prefix %d to %d tokens, want 10 to 30", repeat, shortest, longest)
+		}
+		if len(after) != len(set) {
+			t.Errorf("repeat %d: more than the prefix is shared", repeat)
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	if slices.Equal(prefixes[0], prefixes[1]) {
+		t.Error("two repeats have the same prefix: the second would find it in the prefix cache from its first request on")
+	}
+	// Lengths and own tokens are those without a prefix.
+	d.PrefixTokens = 0
+	with, without := list(mustDraw(t, s, 20, 7, 0)), list(mustDraw(t, mustOpen(t, d), 20, 7, 0))
+	for i := range with {
+		if !slices.Equal(with[i].IDs[33:], without[i].IDs) || with[i].MaxTokens != without[i].MaxTokens {
+			t.Fatalf("prompt %d is another one with a prefix", i)
+		}
+	}
+}
+
 func TestRandomRefuses(t *testing.T) {
 	for _, c := range []struct {
 		d    Dataset
@@ -64,6 +103,7 @@ func TestRandomRefuses(t *testing.T) {
 		{Dataset{InputTokens: 1, OutputTokens: 1, RangeRatio: 1}, "range ratio is 1"},
 		{Dataset{InputTokens: 1, OutputTokens: 1, RangeRatio: math.NaN()}, "range ratio is NaN"},
 		{Dataset{InputTokens: 1e9, OutputTokens: 1}, "input tokens are 1000000000"},
+		{Dataset{InputTokens: 1, OutputTokens: 1, PrefixTokens: -1}, "prefix tokens are -1"},
 	} {
 		c.d.Kind = Random
 		if _, err := Open(c.d); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -1,23 +1,25 @@
 // Package workload turns a dataset into the prompts of a point.
 //
-// Steps: Open reads the dataset's file once, keeps what passes the filters and
-// hashes what it read; Draw picks prompts from it by seed and repeat alone, so
-// that every mode and every rate gets the same ones. One file a kind:
-// sharegpt.go, jsonl.go, random.go. The neighbour above is load, which sends
-// the prompts; nothing here knows a server or a clock.
+// Steps: Open reads the dataset's file once, checks it, finds where its
+// prompts are and hashes what it read; Draw picks prompts from it by seed and
+// repeat alone, so that every mode and every rate gets the same ones; the Set
+// makes each when it is asked for. One file a kind: sharegpt.go, jsonl.go,
+// random.go, trace.go (with traceformat.go, which reads its files). Neighbours: load sends the
+// prompts, arrivals uses the times of a trace, and count, below, asks a server
+// how long texts are. Nothing here knows a server or a clock.
 package workload
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-
-	"vbp/stages/load/seed"
+	"slices"
+	"time"
 )
 
 // Kinds of datasets.
@@ -25,94 +27,99 @@ const (
 	ShareGPT = "sharegpt" // a JSON array of conversations
 	JSONL    = "jsonl"    // one JSON object with a prompt a line
 	Random   = "random"   // token ids made up from the seed; needs no file
+	Trace    = "trace"    // arrival times and lengths of real traffic; token ids made up from the seed
 )
 
-// Counting names how prompt and answer lengths of text are counted: bytes of
-// UTF-8 divided by four, rounded up. It is an estimate that needs no
-// tokenizer, and part of every Digest.
-const Counting = "bytes/4"
+// How the lengths of sharegpt's texts are counted, which decides what its
+// filters keep and how long the answers are that are asked for.
+const (
+	Auto      = "auto"     // by the counter that Draw is given, or estimated without one
+	Counted   = "server"   // by that counter; without one Draw is an error
+	Estimated = "estimate" // estimated as bytes/4; no counter is asked
+)
 
 // Dataset names the prompts. A field that Kind has no use for is not looked
 // at.
 type Dataset struct {
-	Kind         string  // sharegpt, jsonl, random
+	Kind         string  // sharegpt, jsonl, random, trace
 	Name         string  // shown to people; not part of the Digest
-	Path         string  // sharegpt, jsonl: the file
-	InputTokens  int     // random: mean prompt length
+	Path         string  // sharegpt, jsonl, trace: the file
+	InputTokens  int     // random: mean prompt length, the shared prefix not counted
 	OutputTokens int     // random: mean answer length; jsonl: where a line has none (0: every line must have it)
 	RangeRatio   float64 // random: lengths are uniform in [floor(L(1-r)), ceil(L(1+r))]; 0 <= r < 1
-}
-
-// Prompt is what one request asks.
-type Prompt struct {
-	Text         string
-	IDs          []int32 // token ids; set instead of Text by random
-	MaxTokens    int     // length of the answer that is asked for
-	PromptTokens int     // length of the prompt: counted for ids, estimated for text (see Counting)
+	PrefixTokens int     // random: token ids that all prompts of a point begin with, before their own
+	Lengths      string  // sharegpt: auto, server, estimate; empty is auto
+	Format       string  // trace: azure, burstgpt, mooncake; empty: found out from the file's first line
 }
 
 // Source is an opened dataset. It is not changed by use, and safe to share.
 type Source struct {
-	digest   string
-	warnings []string
-	draw     func(n int, r *rand.Rand) ([]Prompt, []string)
+	digest string
+	notes  []string
+	ids    bool
+	times  []time.Duration
+	draw   drawer
 }
 
-// counter counts the tokens of a text.
-type counter func(string) int
-
-// bytesOver4 is the counter that Counting names.
-func bytesOver4(s string) int { return (len(s) + 3) / 4 }
+// drawer picks n prompts. The notes of its Set are about the drawing alone.
+type drawer func(ctx context.Context, n int, seed int64, repeat int, c Counter) (*Set, error)
 
 // Open reads the dataset. Its errors name the file and, where one is to
-// blame, the byte or the line.
-func Open(d Dataset) (*Source, error) { return open(d, bytesOver4) }
-
-func open(d Dataset, count counter) (*Source, error) {
+// blame, the byte or the line. A sharegpt file stays open as long as the
+// Source is in use, since its texts are read when they are drawn.
+func Open(d Dataset) (*Source, error) {
 	switch d.Kind {
 	case ShareGPT:
-		return openShareGPT(d, count)
+		return openShareGPT(d)
 	case JSONL:
-		return openJSONL(d, count)
+		return openJSONL(d)
 	case Random:
 		return openRandom(d)
+	case Trace:
+		return openTrace(d)
 	}
-	return nil, fmt.Errorf("workload: unknown kind of dataset %q; it must be %s, %s or %s", d.Kind, ShareGPT, JSONL, Random)
+	return nil, fmt.Errorf("workload: unknown kind of dataset %q; it must be %s, %s, %s or %s", d.Kind, ShareGPT, JSONL, Random, Trace)
 }
 
 // Digest identifies everything that Draw's answer depends on but its
-// arguments: content, kind, filters, and how tokens are counted. Where the
-// file lies and what it is called do not matter.
+// arguments: content, kind, filters, and how tokens are to be counted (as
+// declared; what a counter answers is not known here). Where the file lies and
+// what it is called do not matter.
 func (s *Source) Digest() string { return s.digest }
 
+// TokenIDs tells whether its prompts are token ids, which only a completions
+// API takes.
+func (s *Source) TokenIDs() bool { return s.ids }
+
+// Times are the arrival times of a trace, from 0 and never decreasing, one for
+// each of the first prompts that are drawn from it; nil for other kinds. They
+// are the Source's own and must not be changed.
+func (s *Source) Times() []time.Duration { return s.times }
+
 // Draw returns the n prompts that belong to (seed, repeat), always the same
-// ones in the same order, and warnings worth showing. Prompts of a file are in
-// an order shuffled by the seed; when the file has fewer than n, the rest is
-// sampled from it with replacement, with a warning.
-func (s *Source) Draw(n int, seed0 int64, repeat int) ([]Prompt, []string, error) {
+// ones in the same order while c counts the same. Texts of a file are in an
+// order shuffled by the seed; when the file has fewer than n, the rest is
+// sampled from it with replacement, with a note. Rows of a trace stay in the
+// order of time, and begin again when there are fewer than n.
+//
+// c counts the lengths of sharegpt's texts, no more of them than n prompts
+// need; nil estimates them. An error of c is Draw's.
+func (s *Source) Draw(ctx context.Context, n int, seed int64, repeat int, c Counter) (*Set, error) {
 	if n < 0 {
-		return nil, nil, fmt.Errorf("workload: %d prompts asked for; the number must not be negative", n)
+		return nil, fmt.Errorf("workload: %d prompts asked for; the number must not be negative", n)
 	}
-	prompts, more := s.draw(n, seed.Rand("prompts", seed0, repeat))
-	return prompts, append(append([]string(nil), s.warnings...), more...), nil
+	set, err := s.draw(ctx, n, seed, repeat, c)
+	if err != nil {
+		return nil, err
+	}
+	set.Notes = slices.Concat(s.notes, set.Notes)
+	return set, nil
 }
 
-// pool draws from prompts that were read from a file.
-func pool(path string, all []Prompt) func(int, *rand.Rand) ([]Prompt, []string) {
-	return func(n int, r *rand.Rand) ([]Prompt, []string) {
-		out := make([]Prompt, 0, n)
-		for _, i := range r.Perm(len(all))[:min(n, len(all))] {
-			out = append(out, all[i])
-		}
-		if len(out) == n {
-			return out, nil
-		}
-		for len(out) < n {
-			out = append(out, all[r.IntN(len(all))])
-		}
-		return out, []string{fmt.Sprintf("%s has %d usable prompts for %d requests: the other %d are sampled from them with replacement, and repeated prompts hit the server's prefix cache, which makes it look faster than it is; use a larger dataset or fewer requests",
-			path, len(all), n, n-len(all))}
-	}
+// tooFew is the note on texts of a file that had to be repeated.
+func tooFew(path string, has, n int) string {
+	return fmt.Sprintf("%s has %d usable prompts for %d requests: the other %d are sampled from them with replacement, and repeated prompts hit the server's prefix cache, which makes it look faster than it is; use a larger dataset or fewer requests",
+		path, has, n, n-has)
 }
 
 // digest hashes labelled components, order included.
