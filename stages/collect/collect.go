@@ -1,11 +1,12 @@
 // Package collect stores measured requests and reads them back, its own and
 // those of others.
 //
-// Writing: WriteSamples puts one sample.Table into one Parquet file
-// (columns.go, write.go, footer.go), PointDir names its folder in the
+// Writing: WriteSamples puts one sample.Table into one Parquet file, and
+// WriteRows rows that come in parts (columns.go, write.go, footer.go,
+// checksum.go); PointDir names its folder in the
 // Hive-partitioned tree of a run (tree.go), and a Scraper records the servers'
-// own metrics beside it (scrape.go, metrics.go). Reading: ReadSamples (read.go)
-// for one file, and OpenResults (results.go) for a folder of vbp's own
+// own metrics beside it (scrape.go, metrics.go). Reading: ReadSamples and
+// ReadColumns (read.go) for one file, and OpenResults (results.go) for a folder of vbp's own
 // samples, of vLLM bench files (vllm.go) or of DistServe's (distserve.go).
 //
 // Its neighbours are load, which fills tables, and analyze, which judges them.
@@ -17,7 +18,7 @@ package collect
 // SamplesSchema names the layout of a samples file; SamplesFile is its name in
 // the tree. MetricsSchema and MetricsFile are those of the server metrics.
 const (
-	SamplesSchema = "vbp.samples/v1"
+	SamplesSchema = "vbp.samples/v2"
 	SamplesFile   = "samples.parquet"
 	MetricsSchema = "vbp.metrics/v1"
 	MetricsFile   = "metrics.parquet"

@@ -16,10 +16,10 @@ func TestCSVIsWhatRFC4180Says(t *testing.T) {
 	}
 	want := strings.Join([]string{
 		"mode,x.y,axis.status,qps,repeat,request_id,prompt_tokens,output_tokens,scheduled_ns,sent_ns,first_event_ns,first_token_ns,last_token_ns," +
-			"ttft_s,tpot_s,e2e_s,gaps_us,events,finish_reason,outcome,status,error,prefill_instance,decode_instance,prefill_time_s,fallback,send_lag_s,rate",
-		`simple,0.10,s,0.5,1,r0,,5,,0,,100000000,300000000,0.1,0.05,,"[50,51,0,49]",0,,ok,,,,,,,,2`,
-		`simple,0.10,s,0.5,1,r1,,5,,1000000,,101000001,301000000,0.100000001,0.04999999975,,"[50,51,1,49]",0,,ok,,,,,,,,2`,
-		`nixl,,,2,0,r0,,5,,0,,100000000,300000000,0.1,0.05,,,0,,stream_error,,"a ""b"",` + "\r\n" + `c",,,,,,2`,
+			"ttft_s,tpot_s,e2e_s,gaps_us,events,finish_reason,outcome,status,error,prefill_instance,decode_instance,prefill_time_s,fallback,slot_wait_s,send_lag_s,rate",
+		`simple,0.10,s,0.5,1,r0,,5,,0,,100000000,300000000,0.1,0.05,,"[50,51,0,49]",0,,ok,,,,,,,,,2`,
+		`simple,0.10,s,0.5,1,r1,,5,,1000000,,101000001,301000000,0.100000001,0.04999999975,,"[50,51,1,49]",0,,ok,,,,,,,,,2`,
+		`nixl,,,2,0,r0,,5,,0,,100000000,300000000,0.1,0.05,,,0,,stream_error,,"a ""b"",` + "\r\n" + `c",,,,,,,2`,
 		"",
 	}, "\r\n")
 	if got := b.String(); got != want {

@@ -222,7 +222,7 @@ func whole(t *sample.Table, sum string) error {
 		return err
 	}
 	if checksum(t, keys, values) != sum {
-		return errors.New("its content does not match its checksum")
+		return errSum
 	}
 	return nil
 }

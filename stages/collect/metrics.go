@@ -35,14 +35,17 @@ func (s *Scraper) Write(path string) error {
 		[]string{MetricsSchema, strconv.FormatInt(s.start.UnixNano(), 10)},
 	)
 	return publish(path, func(w io.Writer) error {
-		return writeParquet(w, arrow.NewSchema(metricFields, &metadata), len(s.rows), func(b *array.RecordBuilder, from, to int) {
+		left := s.rows
+		return writeParquet(w, arrow.NewSchema(metricFields, &metadata), func(b *array.RecordBuilder) (int, error) {
+			group := left[:min(groupRows, len(left))]
+			left = left[len(group):]
 			at := b.Field(0).(*array.Int64Builder)
 			instance := b.Field(1).(*array.StringBuilder)
 			role := b.Field(2).(*array.StringBuilder)
 			metric := b.Field(3).(*array.StringBuilder)
 			labels := b.Field(4).(*array.StringBuilder)
 			value := b.Field(5).(*array.Float64Builder)
-			for _, r := range s.rows[from:to] {
+			for _, r := range group {
 				at.Append(r.at)
 				instance.Append(s.instances[r.instance].Name)
 				role.Append(s.instances[r.instance].Role)
@@ -54,7 +57,8 @@ func (s *Scraper) Write(path string) error {
 				}
 				value.Append(r.value)
 			}
-		})
+			return len(group), nil
+		}, nil)
 	})
 }
 

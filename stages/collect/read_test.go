@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/parquet/file"
 	"pgregory.net/rapid"
 
 	"vbp/stages/sample"
@@ -24,7 +25,7 @@ func equalTables(a, b *sample.Table) error {
 		// %#v tells nil from empty, NaN from numbers and -0 from 0, and has
 		// the shortest exact form of every double.
 		if p, q := fmt.Sprintf("%#v", x.Field(i)), fmt.Sprintf("%#v", y.Field(i)); p != q {
-			return fmt.Errorf("%s differs:\n%s\n%s", x.Type().Field(i).Name, p, q)
+			return fmt.Errorf("%s differs:\n%.2000s\n%.2000s", x.Type().Field(i).Name, p, q)
 		}
 	}
 	return nil
@@ -38,7 +39,7 @@ func anyOutcome(t *rapid.T) sample.Outcome {
 		ID: text.Draw(t, "id"), PromptTokens: whole.Draw(t, "prompt"), OutputTokens: whole.Draw(t, "output"),
 		Scheduled: whole.Draw(t, "scheduled"), Sent: whole.Draw(t, "sent"), FirstEvent: whole.Draw(t, "first event"),
 		FirstToken: whole.Draw(t, "first token"), LastToken: whole.Draw(t, "last token"),
-		TTFT: double.Draw(t, "ttft"), TPOT: double.Draw(t, "tpot"), E2E: double.Draw(t, "e2e"),
+		SlotWait: double.Draw(t, "slot wait"), TTFT: double.Draw(t, "ttft"), TPOT: double.Draw(t, "tpot"), E2E: double.Draw(t, "e2e"),
 		Events: whole.Draw(t, "events"), Finish: text.Draw(t, "finish"), Outcome: text.Draw(t, "outcome"),
 		Status: whole.Draw(t, "status"), Error: text.Draw(t, "error"), Prefill: text.Draw(t, "prefill"),
 		Decode: text.Draw(t, "decode"), PrefillTime: double.Draw(t, "prefill time"),
@@ -219,6 +220,163 @@ func TestUnusableTablesAreNotWritten(t *testing.T) {
 		}
 		if _, err := os.Stat(path); err == nil {
 			t.Error("a file was left")
+		}
+	}
+}
+
+// Columns that were asked for are as in the whole table; the others have as
+// many values, none of which is known.
+func TestReadColumnsReadsTheseAndNoOthers(t *testing.T) {
+	in := plainTable(groupRows + 3)
+	in.Meta.Model, in.Meta.Facts = "m", map[string]float64{"sent": 7}
+	in.Outcome[5], in.Error[5] = sample.Timeout, "late"
+	path := filepath.Join(t.TempDir(), SamplesFile)
+	if err := WriteSamples(path, in); err != nil {
+		t.Fatal(err)
+	}
+	want := &sample.Table{Meta: in.Meta}
+	for i := range in.Len() {
+		o := sample.NewOutcome("")
+		o.Events = sample.Absent // which it is in no row that is made
+		o.Sent, o.TTFT, o.Gaps, o.Outcome = in.Sent[i], in.TTFT[i], in.Gaps[i], in.Outcome[i]
+		want.Append(o)
+	}
+	got, err := ReadColumns(path, "outcome", "gaps_us", "ttft_s", "sent_ns")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := equalTables(want, got); err != nil {
+		t.Fatal(err)
+	}
+	none, err := ReadColumns(path)
+	if err != nil || none.Len() != in.Len() || none.Check() != nil || none.Meta.Facts["sent"] != 7 || none.Outcome[5] != "" || none.Fallback[5] != sample.Absent {
+		t.Errorf("the metadata alone: %v, %d rows", err, none.Len())
+	}
+	all := make([]string, 0, len(columns))
+	for _, c := range stored() {
+		all = append(all, c.name)
+	}
+	if got, err = ReadColumns(path, all...); err != nil || equalTables(in, got) != nil {
+		t.Errorf("all columns: %v", err)
+	}
+	for _, name := range []string{"ttft", "send_lag_s", "rate", ""} {
+		if _, err := ReadColumns(path, name); err == nil || !strings.Contains(err.Error(), "ttft_s, tpot_s") {
+			t.Errorf("column %q: %v", name, err)
+		}
+	}
+}
+
+// A column is only as good as its own bytes: what was damaged elsewhere is not
+// looked at, and what was damaged in it is noticed.
+func TestReadColumnsNoticesDamageOfWhatItReads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), SamplesFile)
+	in := plainTable(2000)
+	if err := WriteSamples(path, in); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fine, whole := 0, 0
+	for i := 0; i < len(data); i += 97 {
+		flipped := bytes.Clone(data)
+		flipped[i] ^= 0x55
+		if err := os.WriteFile(path, flipped, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadColumns(path, "ttft_s", "outcome"); err == nil {
+			fine++
+			for j := range got.Len() {
+				if got.TTFT[j] != in.TTFT[j] || got.Outcome[j] != in.Outcome[j] {
+					t.Fatalf("byte %d: other values were read", i)
+				}
+			}
+		}
+		if _, err := ReadSamples(path); err == nil {
+			whole++
+		}
+	}
+	if fine <= whole {
+		t.Errorf("of files with a damaged byte %d gave the two columns and %d all of them: the others must have been read", fine, whole)
+	}
+}
+
+// parts hands out the rows of a table a few at a time, as a spool does.
+type parts struct {
+	table *sample.Table
+	next  int // the row that must be asked for
+	spoil func(*sample.Table) error
+}
+
+func (p *parts) Len() int { return p.table.Len() }
+
+func (p *parts) Table(from, to int) (*sample.Table, error) {
+	if from != p.next || to-from > groupPart {
+		return nil, fmt.Errorf("rows %d to %d are asked for", from, to)
+	}
+	p.next = to
+	t := &sample.Table{} // of its own: no metadata
+	for i := from; i < to; i++ {
+		t.Append(p.table.Row(i))
+	}
+	if p.spoil != nil && from > 0 {
+		return t, p.spoil(t)
+	}
+	return t, nil
+}
+
+// Rows in parts give the very bytes of the table, and groups end before their
+// gaps are too many.
+func TestRowsInPartsAreTheTable(t *testing.T) {
+	in := plainTable(3*groupPart + 1)
+	in.Meta.Model = "m"
+	for i := range in.Gaps {
+		in.Gaps[i] = make([]int32, groupGaps/groupPart)
+	}
+	dir := t.TempDir()
+	whole, streamed := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	if err := WriteSamples(whole, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteRows(streamed, in.Meta, &parts{table: in}); err != nil {
+		t.Fatal(err)
+	}
+	a, errA := os.ReadFile(whole)
+	b, errB := os.ReadFile(streamed)
+	if errA != nil || errB != nil || !bytes.Equal(a, b) {
+		t.Errorf("the files differ: %v, %v", errA, errB)
+	}
+	r, err := file.OpenParquetFile(streamed, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if r.NumRowGroups() != 4 || r.RowGroup(0).NumRows() != groupPart {
+		t.Errorf("%d groups, %d rows in the first", r.NumRowGroups(), r.RowGroup(0).NumRows())
+	}
+}
+
+// Rows that cannot be had, or are not what they say, leave no file.
+func TestRowsThatCannotBeHadLeaveNoFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, SamplesFile)
+	lost := errors.New("the disk is gone")
+	for want, spoil := range map[string]func(*sample.Table) error{
+		"rows 512 to 599: the disk is gone": func(*sample.Table) error { return lost },
+		"TPOT has 87 entries":               func(t *sample.Table) error { t.TPOT = t.TPOT[1:]; return nil },
+		"rows 512 to 599 are 87 rows":       func(t *sample.Table) error { *t = *t.Slice(1, t.Len()); return nil },
+		"row 515: fallback is 7":            func(t *sample.Table) error { t.Fallback[3] = 7; return nil },
+	} {
+		err := WriteRows(path, sample.Meta{}, &parts{table: plainTable(600), spoil: spoil})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
+			t.Errorf("left are %q", left)
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, ".*.tmp")); len(left) > 0 {
+			t.Errorf("left are %q", left)
 		}
 	}
 }

@@ -191,7 +191,7 @@ func TestChangedVLLMFormIsAnError(t *testing.T) {
 	for _, c := range []struct{ old, new, want string }{
 		{`"ttfts": [0.1,`, `"ttfts": [0.2,`, "its lists were changed"},
 		{`"sent_ns": [0,`, `"sent_ns": [1,`, "member vbp is damaged: its content does not match"},
-		{`"schema": "vbp.samples/v1"`, `"schema": "vbp.samples/v9"`, "vbp.samples/v9"},
+		{`"schema": "vbp.samples/v2"`, `"schema": "vbp.samples/v9"`, "vbp.samples/v9"},
 		{`"sent_ns"`, `"sent"`, "no sent_ns"},
 		{`"valid": true,`, ``, "whether the point is valid"},
 		{`"request_id": ["r0","r1","r2"]`, `"request_id": ["r0","r1"]`, "damaged"},

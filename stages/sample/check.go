@@ -18,6 +18,7 @@ func (t *Table) Check() error {
 		{"FirstEvent", len(t.FirstEvent)},
 		{"FirstToken", len(t.FirstToken)},
 		{"LastToken", len(t.LastToken)},
+		{"SlotWait", len(t.SlotWait)},
 		{"TTFT", len(t.TTFT)},
 		{"TPOT", len(t.TPOT)},
 		{"E2E", len(t.E2E)},

@@ -40,6 +40,11 @@ type Outcome struct {
 	FirstToken int64 // ns: first event that carried generated text or a token
 	LastToken  int64 // ns: last event that carried generated text or a token
 
+	// SlotWait is how long it waited, after it was due, for one of the places
+	// that a limit of requests in flight leaves, in s; 0: not at all; NaN:
+	// there was no limit.
+	SlotWait float64
+
 	TTFT float64 // s: FirstToken - Sent; NaN if no token came
 	TPOT float64 // s: (LastToken - FirstToken) / (OutputTokens - 1); NaN for one token and where unknown
 	E2E  float64 // s: end of the answer - Sent; NaN if it did not end well
@@ -65,7 +70,7 @@ func NewOutcome(id string) Outcome {
 	return Outcome{
 		ID: id, PromptTokens: Absent, OutputTokens: Absent,
 		Scheduled: Absent, Sent: Absent, FirstEvent: Absent, FirstToken: Absent, LastToken: Absent,
-		TTFT: nan, TPOT: nan, E2E: nan, Status: Absent, PrefillTime: nan, Fallback: Absent,
+		SlotWait: nan, TTFT: nan, TPOT: nan, E2E: nan, Status: Absent, PrefillTime: nan, Fallback: Absent,
 	}
 }
 
@@ -85,3 +90,17 @@ func (o *Outcome) Derive() {
 // Failed reports whether the request did not end as a complete answer. A
 // failed request meets no SLO.
 func (o *Outcome) Failed() bool { return o.Outcome != OK }
+
+// Lag is how late a client sent a request, in seconds: from its scheduled
+// instant to its sending, less the time that it waited for a slot, which the
+// client was told to let it wait. NaN if either instant is not known.
+func Lag(scheduled, sent int64, slotWait float64) float64 {
+	if scheduled == Absent || sent == Absent {
+		return math.NaN()
+	}
+	late := sent - scheduled
+	if slotWait > 0 { // not so NaN
+		late -= int64(math.Round(slotWait * 1e9)) // whole ns, so that no lag is exactly 0
+	}
+	return float64(late) / 1e9
+}

@@ -28,3 +28,23 @@ func TestDeriveKeepsWhatIsNotKnownAbsent(t *testing.T) {
 		}
 	}
 }
+
+func TestLagIsNetOfTheWaitForASlot(t *testing.T) {
+	nan := math.NaN()
+	for _, c := range []struct {
+		scheduled, sent int64
+		wait, want      float64
+	}{
+		{1e9, 1.25e9, nan, .25},
+		{1e9, 1.25e9, 0, .25},
+		{1e9, 1.25e9, .2, .05},
+		{0, 123456789, .123456789, 0}, // exactly
+		{0, 123456788, .123456789, -1e-9},
+		{Absent, 1, 0, nan},
+		{1, Absent, 0, nan},
+	} {
+		if got := Lag(c.scheduled, c.sent, c.wait); math.Abs(got-c.want) > 1e-15 || math.IsNaN(got) != math.IsNaN(c.want) {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}

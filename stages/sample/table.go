@@ -9,7 +9,7 @@ type Table struct {
 	ID                                                 []string
 	PromptTokens, OutputTokens                         []int64
 	Scheduled, Sent, FirstEvent, FirstToken, LastToken []int64
-	TTFT, TPOT, E2E                                    []float64
+	SlotWait, TTFT, TPOT, E2E                          []float64
 	Gaps                                               [][]int32
 	Events                                             []int64
 	Finish, Outcome                                    []string
@@ -51,6 +51,23 @@ type Axis struct {
 // Len is the number of requests.
 func (t *Table) Len() int { return len(t.ID) }
 
+// Grow makes room for n more rows.
+func (t *Table) Grow(n int) {
+	for _, c := range []*[]string{&t.ID, &t.Finish, &t.Outcome, &t.Error, &t.Prefill, &t.Decode} {
+		*c = slices.Grow(*c, n)
+	}
+	for _, c := range []*[]int64{
+		&t.PromptTokens, &t.OutputTokens, &t.Scheduled, &t.Sent, &t.FirstEvent, &t.FirstToken, &t.LastToken,
+		&t.Events, &t.Status, &t.Fallback,
+	} {
+		*c = slices.Grow(*c, n)
+	}
+	for _, c := range []*[]float64{&t.SlotWait, &t.TTFT, &t.TPOT, &t.E2E, &t.PrefillTime} {
+		*c = slices.Grow(*c, n)
+	}
+	t.Gaps = slices.Grow(t.Gaps, n)
+}
+
 // Append adds one row.
 func (t *Table) Append(o Outcome) {
 	t.ID = append(t.ID, o.ID)
@@ -61,6 +78,7 @@ func (t *Table) Append(o Outcome) {
 	t.FirstEvent = append(t.FirstEvent, o.FirstEvent)
 	t.FirstToken = append(t.FirstToken, o.FirstToken)
 	t.LastToken = append(t.LastToken, o.LastToken)
+	t.SlotWait = append(t.SlotWait, o.SlotWait)
 	t.TTFT = append(t.TTFT, o.TTFT)
 	t.TPOT = append(t.TPOT, o.TPOT)
 	t.E2E = append(t.E2E, o.E2E)
@@ -82,10 +100,26 @@ func (t *Table) Row(i int) Outcome {
 		ID: t.ID[i], PromptTokens: t.PromptTokens[i], OutputTokens: t.OutputTokens[i],
 		Scheduled: t.Scheduled[i], Sent: t.Sent[i], FirstEvent: t.FirstEvent[i],
 		FirstToken: t.FirstToken[i], LastToken: t.LastToken[i],
-		TTFT: t.TTFT[i], TPOT: t.TPOT[i], E2E: t.E2E[i],
+		SlotWait: t.SlotWait[i], TTFT: t.TTFT[i], TPOT: t.TPOT[i], E2E: t.E2E[i],
 		Gaps: t.Gaps[i], Events: t.Events[i], Finish: t.Finish[i], Outcome: t.Outcome[i],
 		Status: t.Status[i], Error: t.Error[i], Prefill: t.Prefill[i], Decode: t.Decode[i],
 		PrefillTime: t.PrefillTime[i], Fallback: t.Fallback[i],
+	}
+}
+
+// Slice returns rows [from, to) as a table that shares their memory, and the
+// same Meta. Appending to it leaves t as it is.
+func (t *Table) Slice(from, to int) *Table {
+	return &Table{
+		ID:           t.ID[from:to:to],
+		PromptTokens: t.PromptTokens[from:to:to], OutputTokens: t.OutputTokens[from:to:to],
+		Scheduled: t.Scheduled[from:to:to], Sent: t.Sent[from:to:to], FirstEvent: t.FirstEvent[from:to:to],
+		FirstToken: t.FirstToken[from:to:to], LastToken: t.LastToken[from:to:to],
+		SlotWait: t.SlotWait[from:to:to], TTFT: t.TTFT[from:to:to], TPOT: t.TPOT[from:to:to], E2E: t.E2E[from:to:to],
+		Gaps: t.Gaps[from:to:to], Events: t.Events[from:to:to], Finish: t.Finish[from:to:to], Outcome: t.Outcome[from:to:to],
+		Status: t.Status[from:to:to], Error: t.Error[from:to:to], Prefill: t.Prefill[from:to:to], Decode: t.Decode[from:to:to],
+		PrefillTime: t.PrefillTime[from:to:to], Fallback: t.Fallback[from:to:to],
+		Meta: t.Meta,
 	}
 }
 
