@@ -9,13 +9,17 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"vbp/pipeline"
 	"vbp/specs"
 	"vbp/stages/analyze"
+	"vbp/stages/collect"
 	"vbp/stages/sample"
 )
 
@@ -29,6 +33,13 @@ type analyzeInput struct {
 	Series    []string  `json:"series"` // axes that tell series apart; null: all
 	Where     string    `json:"where"`  // condition on the axes of points; "": all
 	Need      string    `json:"need"`   // the collect node
+
+	Window analyze.Window `json:"window,omitzero"` // of requests that count; zero: all
+}
+
+// newWindow is the window that a spec asks for.
+func newWindow(w specs.Window) analyze.Window {
+	return analyze.Window{From: analyze.Edge(w.From), To: analyze.Edge(w.To)}
 }
 
 type sloInput struct {
@@ -66,22 +77,22 @@ func analyzeWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 	if err != nil {
 		return err
 	}
-	points, err := collectedPoints(rt.Needs[in.Need], in.Valid)
+	points, err := collectedPoints(rt.Needs[in.Need], in.Valid, openToAsk)
 	if err != nil {
 		return err
 	}
 	if points, err = choosePoints(points, in.Where); err != nil {
 		return err
 	}
-	params := analyze.Params{TTFT: ttft, TPOT: tpot, Target: in.SLO.Target, Scales: in.Scales, ScaleRate: math.NaN(), Series: in.Series}
+	params := analyze.Params{TTFT: ttft, TPOT: tpot, Target: in.SLO.Target, Scales: in.Scales, ScaleRate: math.NaN(), Series: in.Series, Window: in.Window}
 	if in.ScaleRate != nil {
 		params.ScaleRate = *in.ScaleRate
 	}
-	a, err := analyze.Analyze(points, params)
+	a, err := analyzeThriftily(points, params)
 	if err != nil {
 		return err
 	}
-	a.Warnings = append(a.Warnings, observed(points)...)
+	a.Warnings = append(a.Warnings, observed(points, a.Counts)...)
 	return writeAnalysis(rt.Dir, a)
 }
 
@@ -111,15 +122,16 @@ type failures struct {
 }
 
 // observed says what was seen of the points that speaks against taking them
-// at face value: requests that failed, work that was not done where the mode
-// says it is, caches that may have been warm, and the notes of their loads. A
-// line begins with the axes that it is about.
-func observed(points []analyze.Point) []string {
+// at face value: requests that failed, of those that count (counts has one for
+// each point), work that was not done where the mode says it is, caches that
+// may have been warm, and the notes of their loads. A line begins with the axes
+// that it is about.
+func observed(points []analyze.Point, counts []analyze.Count) []string {
 	var out, series, notes []string
 	unreset, why := 0, ""
 	failed := make(map[string]*failures) // by series
 	at := make(map[string][]string)      // note -> points
-	for _, p := range points {
+	for i, p := range points {
 		m := p.Table.Meta
 		if n := m.Facts["fallbacks"]; n > 0 {
 			out = append(out, fmt.Sprintf("%s: %.0f of %.0f requests fell back to local prefill: their decode instance got no KV and prefilled itself",
@@ -128,15 +140,15 @@ func observed(points []analyze.Point) []string {
 		if reset, known := m.Facts["cache_reset"]; known && reset == 0 {
 			unreset++
 		}
-		if first := firstFailure(p.Table); first != "" {
+		if c := counts[i]; c.Failed > 0 {
 			label := axesLabel(seriesAxes(m.Axes, nil))
 			f := failed[label]
 			if f == nil {
-				f = &failures{first: first}
+				f = &failures{first: firstFailure(c)}
 				failed[label] = f
 				series = append(series, label)
 			}
-			f.points, f.failed, f.sent = f.points+1, f.failed+p.Table.Failed(), f.sent+p.Table.Len()
+			f.points, f.failed, f.sent = f.points+1, f.failed+c.Failed, f.sent+c.Sent
 		}
 		if m.Extra[notesKey] == "" {
 			continue
@@ -177,18 +189,12 @@ func observed(points []analyze.Point) []string {
 	return out
 }
 
-// firstFailure says how the first request that failed did; "" if none did.
-func firstFailure(t *sample.Table) string {
-	for i, outcome := range t.Outcome {
-		if outcome == sample.OK {
-			continue
-		}
-		if t.Error[i] == "" {
-			return outcome
-		}
-		return outcome + ": " + firstLine(t.Error[i])
+// firstFailure says how the first request that failed did.
+func firstFailure(c analyze.Count) string {
+	if c.Error == "" {
+		return c.Outcome
 	}
-	return ""
+	return c.Outcome + ": " + firstLine(c.Error)
 }
 
 // pointOf is a point with its verdict, and how many attempts it took.
@@ -198,13 +204,29 @@ func pointOf(t *sample.Table, valid bool, reason string) analyze.Point {
 	return p
 }
 
-// collectedPoints reads a collected tree and gives each point its verdict.
-func collectedPoints(dir string, valid []string) ([]analyze.Point, error) {
+// reading is what of a run's rows is read when it is opened.
+type reading int
+
+const (
+	openWhole reading = iota // all of it
+	openToAsk                // nothing: an analysis reads what it needs of a point when it comes to it
+)
+
+// analyzedColumns are those of a samples file that an analysis looks at: a
+// quarter of a point, of which each in the run may have a million rows.
+var analyzedColumns = []string{"output_tokens", "scheduled_ns", "sent_ns", "ttft_s", "tpot_s", "e2e_s", "outcome", "error"}
+
+// collectedPoints opens a collected tree and gives each point its verdict.
+func collectedPoints(dir string, valid []string, how reading) ([]analyze.Point, error) {
 	rules, err := compileRules(valid)
 	if err != nil {
 		return nil, err
 	}
-	entries, tables, err := readPoints(dir)
+	read := collect.ReadSamples
+	if how == openToAsk {
+		read = readMeta
+	}
+	entries, tables, err := readPointsWith(dir, read)
 	if err != nil {
 		return nil, err
 	}
@@ -221,9 +243,35 @@ func collectedPoints(dir string, valid []string) ([]analyze.Point, error) {
 			}
 			p.Valid, p.Reason = v.Usable, v.Reason
 		}
+		if e.Path != "" && how == openToAsk {
+			path := e.samples(dir)
+			p.Read = func() (*sample.Table, error) { return collect.ReadColumns(path, analyzedColumns...) }
+		}
 		points[i] = p
 	}
 	return points, nil
+}
+
+// analyses is held by the analysis that is under way. Each may have a point of
+// a million requests in memory.
+var analyses sync.Mutex
+
+// Where a point has that many requests, which are 14 MB or more, only so many
+// percent of what is in use may pile up before it is collected: by default as
+// much again would.
+const (
+	manyRows = 100_000
+	thrift   = 20
+)
+
+// analyzeThriftily is analyze.Analyze in the memory that one point takes.
+func analyzeThriftily(points []analyze.Point, p analyze.Params) (*analyze.Analysis, error) {
+	analyses.Lock()
+	defer analyses.Unlock()
+	if slices.ContainsFunc(points, func(p analyze.Point) bool { return p.Table.Meta.Facts["sent"] >= manyRows }) {
+		defer debug.SetGCPercent(debug.SetGCPercent(thrift))
+	}
+	return analyze.Analyze(points, p)
 }
 
 // fillFromAxes gives a point without a record its rate and repeat.
@@ -290,6 +338,7 @@ func (b *builder) addAnalysis(id, place string, s specs.Stage, axes []string, wh
 	raw, err := pipeline.NewInput(analyzeInput{
 		Code: b.site.Code, SLO: newSLOInput(s.Analyze.SLO), Scales: s.Analyze.SLOScales,
 		ScaleRate: s.Analyze.ScaleRate, Valid: b.exp.Valid, Series: axes, Where: where, Need: need,
+		Window: newWindow(s.Analyze.Window),
 	})
 	if err != nil {
 		return err

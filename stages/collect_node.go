@@ -98,7 +98,7 @@ func collectWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 		if from, ok := rt.Needs[p.Need]; ok {
 			place := filepath.FromSlash(collect.PointDir(e.Axes))
 			e.Path = filepath.ToSlash(filepath.Join(samplesDir, place))
-			table, err := collect.ReadSamples(filepath.Join(from, samplesFile))
+			table, err := readMeta(filepath.Join(from, samplesFile))
 			if err != nil {
 				return err
 			}
@@ -177,9 +177,29 @@ func attemptsOf(m sample.Meta) (total, rejected int) {
 	return total, rejected
 }
 
+// samples is the entry's samples file below dir.
+func (e *pointEntry) samples(dir string) string {
+	return filepath.Join(dir, filepath.FromSlash(e.Path), samplesFile)
+}
+
+// readMeta reads what a samples file tells of its point as a whole: a table
+// without rows, of which there may be a million.
+func readMeta(path string) (*sample.Table, error) {
+	t, err := collect.ReadColumns(path)
+	if err != nil {
+		return nil, err
+	}
+	return &sample.Table{Meta: t.Meta}, nil
+}
+
 // readPoints reads a collected tree: the entries of points.json and, for
 // those that were measured, their tables.
 func readPoints(dir string) ([]pointEntry, []*sample.Table, error) {
+	return readPointsWith(dir, collect.ReadSamples)
+}
+
+// readPointsWith is readPoints with as much of each table as read reads.
+func readPointsWith(dir string, read func(path string) (*sample.Table, error)) ([]pointEntry, []*sample.Table, error) {
 	entries, err := readEntries(dir)
 	if err != nil {
 		return nil, nil, err
@@ -188,7 +208,7 @@ func readPoints(dir string) ([]pointEntry, []*sample.Table, error) {
 	for i, e := range entries {
 		t := &sample.Table{}
 		if e.Path != "" {
-			if t, err = collect.ReadSamples(filepath.Join(dir, filepath.FromSlash(e.Path), samplesFile)); err != nil {
+			if t, err = read(e.samples(dir)); err != nil {
 				return nil, nil, err
 			}
 		}

@@ -68,7 +68,7 @@ func drawing(a *analyze.Analysis, f figureInput) (render.Figure, error) {
 	if err != nil {
 		return render.Figure{}, err
 	}
-	o := plot.Options{Title: f.Title, Only: f.Only, Xs: f.Xs, PerGPU: f.PerGPU, Footer: footnotes(chosen.Warnings)}
+	o := plot.Options{Title: f.Title, Only: f.Only, Xs: f.Xs, PerGPU: f.PerGPU, Footer: footnotes(chosen)}
 	switch f.Kind {
 	case "attainment":
 		if len(chosen.Series) != 1 {
@@ -81,13 +81,19 @@ func drawing(a *analyze.Analysis, f figureInput) (render.Figure, error) {
 	return render.Figure{}, fmt.Errorf("kind %q is not known", f.Kind)
 }
 
-// footnotes is as many of an analysis's warnings as a figure has room for.
-func footnotes(warnings []string) []string {
+// footnotes says which requests count, if not all do, and then as many of an
+// analysis's warnings as a figure has room for.
+func footnotes(a *analyze.Analysis) []string {
 	const most = 3
-	if len(warnings) <= most {
-		return warnings
+	var notes []string
+	if line := a.WindowLine(); line != "" {
+		notes = append(notes, line)
 	}
-	return append(slices.Clone(warnings[:most-1]), fmt.Sprintf("%d more notes are in the analysis.", len(warnings)-most+1))
+	if len(a.Warnings) <= most {
+		return append(notes, a.Warnings...)
+	}
+	notes = append(notes, a.Warnings[:most-1]...)
+	return append(notes, fmt.Sprintf("%d more notes are in the analysis.", len(a.Warnings)-most+1))
 }
 
 // chooseSeries returns a with only the series that f's labels and where let

@@ -174,8 +174,14 @@ figures:
 
 func TestFootnotes(t *testing.T) {
 	for n, want := range []string{"", "a", "a b", "a b c", "a b 2 more notes are in the analysis."} {
-		if got := strings.Join(footnotes([]string{"a", "b", "c", "d"}[:n]), " "); got != want {
+		a := &analyze.Analysis{Warnings: []string{"a", "b", "c", "d"}[:n]}
+		if got := strings.Join(footnotes(a), " "); got != want {
 			t.Errorf("of %d notes: %q, want %q", n, got, want)
+		}
+		// Which requests count is said whatever else there is to say.
+		a.Window.From = analyze.Edge{Share: 0.1, Set: true}
+		if got := footnotes(a); got[0] != a.WindowLine() || strings.Join(got[1:], " ") != want {
+			t.Errorf("of a window and %d notes: %q", n, got)
 		}
 	}
 }

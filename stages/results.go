@@ -37,12 +37,24 @@ type Results struct {
 // files, a folder of DistServe's .exp files, or what vbp exported. A label, if
 // given, names its series.
 func OpenResults(dir, label string) (*Results, error) {
+	return openResults(dir, label, openWhole)
+}
+
+// OpenToAsk is OpenResults for those who only Ask: the tables of a run that was
+// applied have no rows, and Ask reads of each point, one after the other, what
+// it needs. So a run of many points of a million requests is read in the memory
+// that one of them takes.
+func OpenToAsk(dir, label string) (*Results, error) {
+	return openResults(dir, label, openToAsk)
+}
+
+func openResults(dir, label string, how reading) (*Results, error) {
 	r := &Results{Dir: dir, Label: label, Kind: collect.VBP}
 	var err error
 	if rec, importErr := readImport(dir); importErr == nil {
 		err = r.openImported(rec)
 	} else if _, statErr := os.Stat(filepath.Join(dir, pointsFile)); statErr == nil {
-		err = r.openRun()
+		err = r.openRun(how)
 	} else if _, statErr := os.Stat(filepath.Join(dir, runs.SpecFile)); statErr == nil {
 		err = fmt.Errorf("%s is a run of vbp that was not finished: apply its spec again, which resumes it", dir)
 	} else {
@@ -55,7 +67,7 @@ func OpenResults(dir, label string) (*Results, error) {
 }
 
 // openRun reads a run's samples; its own rules give the verdicts.
-func (r *Results) openRun() error {
+func (r *Results) openRun(how reading) error {
 	path := filepath.Join(r.Dir, runs.SpecFile)
 	var rules []string
 	data, err := os.ReadFile(path)
@@ -71,7 +83,7 @@ func (r *Results) openRun() error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	r.Points, err = collectedPoints(r.Dir, rules)
+	r.Points, err = collectedPoints(r.Dir, rules, how)
 	if err != nil {
 		return err
 	}
@@ -211,6 +223,7 @@ type Question struct {
 	Scales     []float64
 	ScaleRate  float64
 	PerGPU     bool
+	Window     *analyze.Window // of requests that count; nil leaves it to the spec, else all do
 }
 
 // Ask analyzes several folders together.
@@ -226,6 +239,10 @@ func Ask(results []*Results, q Question) (*analyze.Analysis, error) {
 			warnings = append(warnings, r.Dir+": "+w)
 		}
 		its, known := r.objectives()
+		if found != "" && r.Spec != nil && its.Window != own.Window && q.Window == nil {
+			warnings = append(warnings, fmt.Sprintf("%s was applied with the window %s; all are scored with that of %s, which is %s (--window chooses)",
+				r.Dir, newWindow(its.Window), found, newWindow(own.Window)))
+		}
 		switch {
 		case !known:
 		case found == "":
@@ -250,11 +267,18 @@ func Ask(results []*Results, q Question) (*analyze.Analysis, error) {
 	if p.Scales == nil {
 		p.Scales = scales
 	}
-	a, err := analyze.Analyze(points, p)
+	p.Window = newWindow(own.Window)
+	if q.Window != nil {
+		p.Window = *q.Window
+	}
+	a, err := analyzeThriftily(points, p)
+	if errors.Is(err, analyze.ErrNoInstant) {
+		err = fmt.Errorf("%w (--window all counts every request)", err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	a.Warnings = slices.Concat(warnings, a.Warnings, observed(points))
+	a.Warnings = slices.Concat(warnings, a.Warnings, observed(points, a.Counts))
 	return a, nil
 }
 

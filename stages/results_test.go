@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -269,5 +270,107 @@ func TestPartsOfARunKeepTheirModes(t *testing.T) {
 		if got := names(c.dirs...); got != c.want {
 			t.Errorf("%q: %q, want %q", c.dirs, got, c.want)
 		}
+	}
+}
+
+// TestOpenToAsk holds that a run which is opened without its rows gives the
+// same answers.
+func TestOpenToAsk(t *testing.T) {
+	w := newWorld(t)
+	run := w.apply(changed(t, twoModes, "qps: [1000]", "qps: [500, 1000]")).RunDir
+	imported := w.mustImport(ImportOptions{Folders: []string{w.scriptsFolder("bench", "simple")}, Question: nothing()}).RunDir
+	for _, c := range []struct{ dir, label string }{{run, ""}, {run, "nixl"}, {run, "before"}, {imported, ""}} {
+		lean, err := OpenToAsk(c.dir, c.label)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.dir == run && lean.Points[0].Table.Len() > 0 {
+			t.Error("its rows are read at once")
+		}
+		got, err := Ask([]*Results{lean}, nothing())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := Ask([]*Results{open(t, c.dir, c.label)}, nothing())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s as %q: %+v\nwant %+v", c.dir, c.label, got, want)
+		}
+	}
+	// What became of the samples since is found out when they are read.
+	lean, err := OpenToAsk(run, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(run, samplesDir, "mode=nixl", "qps=500", "repeat=0", samplesFile)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Ask([]*Results{lean}, nothing())
+	mustContain(t, err, "mode=nixl qps=500 repeat=0", file)
+}
+
+// TestAskWindow holds which window results are asked with: that of the
+// question, else that of the first run that says one.
+func TestAskWindow(t *testing.T) {
+	w := newWorld(t)
+	windowed := func(name, window string) *Results {
+		return open(t, w.apply(changed(t, oneMode, "name: small", "name: "+name, "collect: {", "analyze: {window: "+window+"}, collect: {")).RunDir, name)
+	}
+	a, b := windowed("a", "{from: 25%}"), windowed("b", "{to: 75%}")
+	plain := open(t, w.apply(oneMode).RunDir, "plain")
+	all := func(text string) Question {
+		q := nothing()
+		window, err := analyze.ParseWindow(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Window = &window
+		return q
+	}
+	for _, c := range []struct {
+		q       Question
+		results []*Results
+		want    string
+		warned  []*Results
+	}{
+		{nothing(), []*Results{a}, "25%..", nil},
+		{nothing(), []*Results{plain}, "all", nil},
+		{nothing(), []*Results{a, b, plain}, "25%..", []*Results{b, plain}},
+		{nothing(), []*Results{plain, b}, "all", []*Results{b}},
+		{all("50%.."), []*Results{a, b}, "50%..", nil},
+		{all("all"), []*Results{a, b}, "all", nil},
+	} {
+		got, err := Ask(c.results, c.q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Window.String() != c.want {
+			t.Errorf("asked with the window %s, want %s", got.Window, c.want)
+		}
+		var warned []string
+		for _, s := range got.Warnings {
+			if strings.Contains(s, "window") {
+				warned = append(warned, s)
+			}
+		}
+		if len(warned) != len(c.warned) {
+			t.Errorf("warnings %q", warned)
+			continue
+		}
+		for i, r := range c.warned {
+			if !strings.HasPrefix(warned[i], r.Dir+" was applied with the window ") {
+				t.Errorf("warning %q is not about %s", warned[i], r.Dir)
+			}
+		}
+	}
+	// The scripts' files do not tell when a request was sent.
+	bench := open(t, w.scriptsFolder("bench", "simple"), "")
+	_, err := Ask([]*Results{a, bench}, nothing())
+	mustContain(t, err, "nothing says when they were due or sent", "--window all")
+	if _, err := Ask([]*Results{a, bench}, all("all")); err != nil {
+		t.Error(err)
 	}
 }

@@ -2,11 +2,14 @@
 // request rate and SLO scale, crossings of the target, capacity, intervals.
 //
 // It is pure: tables in, one Analysis out, no disk, no clock, no network.
-// Steps: group points into series (series.go), score each table from its
-// sorted samples (score.go), pool repeats and attach intervals (interval.go),
-// walk the curves for crossings and capacity (crossing.go). What it returns
-// is what analysis.json holds (json.go, csv.go) and what plot draws. Its
-// neighbours are collect, which reads the tables, and plot.
+// Steps: group points into series (series.go), leave out the requests outside
+// the window (window.go), score what is left of each table from its sorted
+// samples (score.go), pool repeats and attach intervals (curve.go,
+// interval.go), walk the curves for crossings and capacity (crossing.go). The
+// rows of a point are let go once they are scored, so that those of one are in
+// memory at a time. What it returns is what analysis.json holds (json.go,
+// csv.go) and what plot draws. Its neighbours are collect, which reads the
+// tables, and plot.
 package analyze
 
 import "vbp/stages/sample"
@@ -15,14 +18,22 @@ import "vbp/stages/sample"
 const Schema = "vbp.analysis/v1"
 
 // Point is one measured load point, as analyze receives it.
+//
+// Rows are the Table's, or, if Read is set, what Read returns: then Table
+// holds the Meta and no rows, and Analyze reads them when it comes to the
+// point, once, and lets go of them. Only their Outcome, Error, TTFT, TPOT, E2E,
+// OutputTokens, Scheduled and Sent are looked at.
 type Point struct {
 	Table   *sample.Table // its Meta carries the axes, rate, repeat, GPUs and configuration
+	Read    func() (*sample.Table, error)
 	Valid   bool
 	Reason  string // why it is not valid: the rule that failed
 	Missing bool   // no record could be made (infrastructure): Table holds Meta and no rows
 
 	Attempts int // that were made at it; 0: not known
 	Rejected int // of them, those that broke a rule
+
+	count *Count // where Analyze counts its requests
 }
 
 // Params is what is asked of the samples.
@@ -39,6 +50,7 @@ type Params struct {
 	ScaleRate float64   // rate of the scale panel, in the unit of Rate.QPS; NaN: the median common rate, the lower if even
 	PerGPU    bool      // x is rate / GPUs
 	Series    []string  // axes that tell series apart; nil: all but qps and repeat. Points that differ in others only pool as repeats
+	Window    Window    // requests that count; zero: all
 }
 
 // Analysis is the whole answer. Shares are in [0, 1]; an absent number is
@@ -47,8 +59,24 @@ type Analysis struct {
 	Schema   string   `json:"schema"`
 	SLO      SLO      `json:"slo"`
 	PerGPU   bool     `json:"per_gpu,omitempty"`
+	Window   Window   `json:"window,omitzero"` // edges as people write them, such as {"from": "30s", "to": "90%"}; left out: every request counts
 	Series   []Series `json:"series"`
 	Warnings []string `json:"warnings,omitempty"`
+
+	// Counts are what Analyze saw of each point, in the order in which it was
+	// given them; they are not stored.
+	Counts []Count `json:"-"`
+}
+
+// Count is the requests of one point.
+type Count struct {
+	Sent    int // that count
+	Failed  int // of them
+	LeftOut int // outside the window
+
+	// How the first of those that failed did: its outcome and what was
+	// recorded of it. "" if none did.
+	Outcome, Error string
 }
 
 // SLO is the objectives that were scored against, in milliseconds as people
@@ -83,8 +111,9 @@ type Shares struct {
 type Rate struct {
 	QPS     float64 `json:"qps"` // requests per second; per GPU if the analysis is
 	Repeats int     `json:"repeats"`
-	Sent    int     `json:"sent"`
+	Sent    int     `json:"sent"` // in the window, as all that follows
 	Failed  int     `json:"failed"`
+	LeftOut int     `json:"left_out,omitempty"` // sent, but not in the window
 	Shares
 	CI95         Intervals `json:"ci95"`
 	Latency      Latency   `json:"latency_s"`
@@ -117,9 +146,10 @@ type Percentiles struct {
 // Repeat is one measured point behind a Rate. One of which no record could be
 // made has Sent 0.
 type Repeat struct {
-	Repeat int `json:"repeat"`
-	Sent   int `json:"sent"`
-	Failed int `json:"failed"`
+	Repeat  int `json:"repeat"`
+	Sent    int `json:"sent"`
+	Failed  int `json:"failed"`
+	LeftOut int `json:"left_out,omitempty"`
 	Shares
 	Valid  bool   `json:"valid"`
 	Reason string `json:"reason,omitempty"`

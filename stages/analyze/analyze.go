@@ -15,8 +15,10 @@ import (
 //
 // Series come in the order in which their points first appear. Rates at which
 // nothing was sent are left out of the curves and told of in Warnings. It
-// fails if there is no point, if p or a table makes no sense, or if p asks for
-// rates per GPU and the GPUs of a series are not known.
+// fails if there is no point, if p or a table makes no sense, if the rows of a
+// point cannot be read, if p asks for rates per GPU and the GPUs of a series
+// are not known, or if it asks for a window and a point's instants are not
+// known (ErrNoInstant).
 func Analyze(points []Point, p Params) (*Analysis, error) {
 	slo, err := p.check()
 	if err != nil {
@@ -29,7 +31,13 @@ func Analyze(points []Point, p Params) (*Analysis, error) {
 		Schema: Schema,
 		SLO:    SLO{TTFT: milliseconds(slo.ttft), TPOT: milliseconds(slo.tpot), Target: p.Target},
 		PerGPU: p.PerGPU,
+		Window: p.Window,
 		Series: []Series{},
+		Counts: make([]Count, len(points)),
+	}
+	points = slices.Clone(points)
+	for i := range points {
+		points[i].count = &a.Counts[i]
 	}
 	all, warnings := groups(points, p.Series)
 	a.Warnings = warnings
@@ -49,7 +57,7 @@ func Analyze(points []Point, p Params) (*Analysis, error) {
 		at = medianCommon(xs)
 	}
 	for _, c := range curves {
-		s := c.series(at, p)
+		s := c.series(at)
 		a.Series = append(a.Series, s)
 		a.Warnings = append(a.Warnings, c.warnings...)
 	}
@@ -82,6 +90,9 @@ func (p *Params) check() (objectives, error) {
 	}
 	if !math.IsNaN(p.ScaleRate) && !(p.ScaleRate > 0) || math.IsInf(p.ScaleRate, 1) {
 		bad("the rate of the scale panel is %v: give a rate above 0, or NaN for the median common rate", p.ScaleRate)
+	}
+	if err := p.Window.Check(); err != nil {
+		errs = append(errs, fmt.Errorf("analyze: %w", err))
 	}
 	return slo, errors.Join(errs...)
 }

@@ -13,11 +13,13 @@ import (
 // point and reading:
 //
 //	series, one column for each label, gpus, kind, x, reading, share, low,
-//	high, sent, failed, repeats, valid, reason
+//	high, sent, failed, repeats, valid, reason, left_out
 //
 // kind is rate (x in requests per second, per GPU if the analysis is) or scale
 // (x is the SLO scale; counts and validity are those of the rate that
-// was re-scored; no interval is given). Absent is empty.
+// was re-scored; no interval is given). left_out are requests that were sent
+// and lie outside the window; sent and all else are of those in it. Absent is
+// empty.
 func (a *Analysis) WriteCSV(w io.Writer) error {
 	names := map[string]bool{}
 	for _, s := range a.Series {
@@ -29,7 +31,7 @@ func (a *Analysis) WriteCSV(w io.Writer) error {
 	out := csv.NewWriter(w)
 	header := append([]string{"series"}, labels...)
 	// Write keeps its first error, which Flush and Error report below.
-	out.Write(append(header, "gpus", "kind", "x", "reading", "share", "low", "high", "sent", "failed", "repeats", "valid", "reason"))
+	out.Write(append(header, "gpus", "kind", "x", "reading", "share", "low", "high", "sent", "failed", "repeats", "valid", "reason", "left_out"))
 
 	for _, s := range a.Series {
 		start := []string{s.Name}
@@ -45,14 +47,14 @@ func (a *Analysis) WriteCSV(w io.Writer) error {
 		for _, r := range s.Rates {
 			for _, v := range readings(r.Shares, &r.CI95) {
 				line("rate", number(r.QPS), v.name, number(v.share), number(v.ci[0]), number(v.ci[1]),
-					strconv.Itoa(r.Sent), strconv.Itoa(r.Failed), strconv.Itoa(r.Repeats), strconv.FormatBool(r.Valid), r.Reason)
+					strconv.Itoa(r.Sent), strconv.Itoa(r.Failed), strconv.Itoa(r.Repeats), strconv.FormatBool(r.Valid), r.Reason, strconv.Itoa(r.LeftOut))
 			}
 		}
 		for _, p := range s.Scales.Points {
 			r := s.scaled()
 			for _, v := range readings(p.Shares, nil) {
 				line("scale", number(p.Scale), v.name, number(v.share), "", "",
-					strconv.Itoa(r.Sent), strconv.Itoa(r.Failed), strconv.Itoa(r.Repeats), strconv.FormatBool(r.Valid), r.Reason)
+					strconv.Itoa(r.Sent), strconv.Itoa(r.Failed), strconv.Itoa(r.Repeats), strconv.FormatBool(r.Valid), r.Reason, strconv.Itoa(r.LeftOut))
 			}
 		}
 	}

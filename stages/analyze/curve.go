@@ -9,20 +9,22 @@ import (
 	"vbp/stages/sample"
 )
 
-// curve is a series being made: its rates, and the sorted samples behind each.
+// curve is a series being made: its rates, and the scale curve of each, since
+// which one is shown is known when all series are.
 type curve struct {
 	missing  []float64 // x of the rates at which nothing was sent
 	absent   []string  // why
 	group    *group
 	rates    []Rate
-	scored   []*scored // the samples pooled in rates[i]
+	scales   [][]ScalePoint // of rates[i]
 	slo      objectives
+	params   Params
 	warnings []string
 }
 
 // newCurve scores every rate of a group.
 func newCurve(g *group, slo objectives, p Params) (*curve, error) {
-	c := &curve{group: g, slo: slo, rates: []Rate{}}
+	c := &curve{group: g, slo: slo, params: p, rates: []Rate{}}
 	divisor := 1.0
 	if p.PerGPU {
 		if g.gpus == 0 {
@@ -31,7 +33,9 @@ func newCurve(g *group, slo objectives, p Params) (*curve, error) {
 		divisor = float64(g.gpus)
 	}
 	for _, r := range g.byRate() {
-		c.add(r, r.rate/divisor)
+		if err := c.add(r, r.rate/divisor); err != nil {
+			return nil, err
+		}
 	}
 	if len(c.missing) > 0 {
 		c.warn("not measured at rate %s: %s", numbers(c.missing), strings.Join(c.absent, "; "))
@@ -40,61 +44,110 @@ func newCurve(g *group, slo objectives, p Params) (*curve, error) {
 }
 
 // add scores the repeats of one rate and appends them as one Rate.
-func (c *curve) add(r rates, x float64) {
+func (c *curve) add(r rates, x float64) error {
 	rate := Rate{QPS: x, Each: []Repeat{}}
 	var valid, all pool
 	var reasons []string
 	for _, p := range r.points {
-		s := score(c.slo, p.Table)
-		each := Repeat{Repeat: p.Table.Meta.Repeat, Sent: s.sent, Failed: s.failed, Valid: p.Valid && !p.Missing && s.sent > 0}
+		rows, err := p.rows(c.params.Window)
+		if err != nil {
+			return err
+		}
+		s := score(c.slo, rows)
+		*p.count = countOf(rows, s)
+		each := Repeat{
+			Repeat: p.Table.Meta.Repeat, Sent: s.sent, Failed: s.failed, LeftOut: p.count.LeftOut,
+			Valid: p.Valid && !p.Missing && s.sent > 0,
+		}
 		if p.Attempts > 1 {
 			each.Attempts, each.Rejected = p.Attempts, p.Rejected
 		}
 		if !each.Valid {
-			each.Reason = reason(p, s.sent)
+			each.Reason = reason(p)
 			reasons = append(reasons, each.Reason)
 		}
 		if s.sent > 0 {
-			h := s.at(1)
-			each.Shares = h.shares(s.sent)
-			all.add(p.Table, h, s)
+			m := member{s, s.at(1), s.sent, each.LeftOut, outputOf(rows)}
+			each.Shares = m.hits.shares(m.sent)
+			all.members = append(all.members, m)
 			if each.Valid {
-				valid.add(p.Table, h, s)
+				valid.members = append(valid.members, m)
 			}
 		}
 		rate.Each = append(rate.Each, each)
 	}
 	slices.Sort(reasons)
 	rate.Reason = strings.Join(slices.Compact(reasons), "; ")
-	if all.empty() {
+	if len(all.members) == 0 {
 		c.missing = append(c.missing, x)
 		if !slices.Contains(c.absent, rate.Reason) {
 			c.absent = append(c.absent, rate.Reason)
 		}
-		return
+		return nil
 	}
 	pooled := valid
-	rate.Valid = !valid.empty()
+	rate.Valid = len(valid.members) > 0
 	if !rate.Valid {
 		pooled = all
-	} else if n := len(r.points) - len(valid.tables); n > 0 {
+	} else if n := len(r.points) - len(valid.members); n > 0 {
 		c.warn("rate %s: %d of %d repeats left out (%s)", number(x), n, len(r.points), rate.Reason)
 		rate.Reason = "" // it is valid; Each says what is not
 	}
-	s := pooled.fill(&rate, c.slo)
+	s := pooled.fill(&rate)
 	c.warnUnknown(x, s)
 	c.rates = append(c.rates, rate)
-	c.scored = append(c.scored, s)
+	scales := []ScalePoint{}
+	for _, scale := range ascending(c.params.Scales) {
+		scales = append(scales, ScalePoint{Scale: scale, Shares: s.at(scale).shares(s.sent)})
+	}
+	c.scales = append(c.scales, scales)
+	return nil
+}
+
+// rows are those of the point that lie in the window.
+func (p *Point) rows(w Window) (counted, error) {
+	t := p.Table
+	if p.Read != nil && !p.Missing {
+		read, err := p.Read()
+		if err != nil {
+			return counted{}, fmt.Errorf("analyze: the rows of %s: %w", coordinates(t.Meta.Axes), err)
+		}
+		if err := read.Check(); err != nil {
+			return counted{}, fmt.Errorf("analyze: the rows of %s: %w", coordinates(t.Meta.Axes), err)
+		}
+		rows := *read // what was read is the reader's, and its Meta is not the point's
+		rows.Meta = t.Meta
+		t = &rows
+	}
+	c, err := w.on(t)
+	if err != nil {
+		err = fmt.Errorf("analyze: %s: %w", coordinates(t.Meta.Axes), err)
+	}
+	return c, err
+}
+
+// countOf says of the rows of a point what Analysis tells of each.
+func countOf(rows counted, s *scored) Count {
+	c := Count{Sent: s.sent, Failed: s.failed, LeftOut: rows.leftOut()}
+	for i := 0; s.failed > 0 && i < rows.Len(); i++ {
+		if rows.has(i) && rows.Outcome[i] != sample.OK {
+			c.Outcome, c.Error = rows.Outcome[i], strings.Clone(rows.Error[i])
+			break
+		}
+	}
+	return c
 }
 
 // reason says why a repeat does not count.
-func reason(p Point, sent int) string {
+func reason(p Point) string {
 	switch {
 	case p.Reason != "":
 		return p.Reason
 	case p.Missing:
 		return "no record could be made"
-	case sent == 0:
+	case p.count.Sent == 0 && p.count.LeftOut > 0:
+		return fmt.Sprintf("none of its %d requests lies in the window", p.count.LeftOut)
+	case p.count.Sent == 0:
 		return "nothing was sent"
 	}
 	return "not valid"
@@ -113,34 +166,34 @@ func (c *curve) warnUnknown(x float64, p *scored) {
 	}
 }
 
+// member is one repeat of a pool. Its table is gone by then.
+type member struct {
+	scored        *scored
+	hits          hits
+	sent, leftOut int
+	output        output
+}
+
 // pool is repeats taken together.
-type pool struct {
-	tables []*sample.Table
-	scored []*scored
-	hits   []hits
-	sent   []int
-}
+type pool struct{ members []member }
 
-func (p *pool) empty() bool { return len(p.tables) == 0 }
-
-func (p *pool) add(t *sample.Table, h hits, s *scored) {
-	p.tables = append(p.tables, t)
-	p.hits = append(p.hits, h)
-	p.sent = append(p.sent, s.sent)
-	p.scored = append(p.scored, s)
-}
-
-// fill writes what was pooled into r and returns the pooled samples.
-func (p *pool) fill(r *Rate, slo objectives) *scored {
-	all := p.scored[0]
-	if len(p.scored) > 1 {
-		all = score(slo, p.tables...)
+// fill writes what was pooled into r and returns the pooled samples. Those of
+// the members are in them afterwards.
+func (p *pool) fill(r *Rate) *scored {
+	var parts []*scored
+	var h []hits
+	var sent []int
+	var made []output
+	for _, m := range p.members {
+		parts, h, sent, made = append(parts, m.scored), append(h, m.hits), append(sent, m.sent), append(made, m.output)
+		r.LeftOut += m.leftOut
 	}
-	r.Repeats, r.Sent, r.Failed = len(p.tables), all.sent, all.failed
+	all := merge(parts)
+	r.Repeats, r.Sent, r.Failed = len(p.members), all.sent, all.failed
 	r.Shares = all.at(1).shares(all.sent)
-	r.CI95 = intervals(p.hits, p.sent)
+	r.CI95 = intervals(h, sent)
 	r.Latency = Latency{TTFT: percentiles(all.ttft), TPOT: percentiles(all.tpot)}
-	r.OutputTokens = outputRate(p.tables)
+	r.OutputTokens = outputRate(made)
 	return all
 }
 
@@ -154,7 +207,8 @@ func (c *curve) xs() []float64 {
 
 // series finishes the curve: the scale panel at rate at (NaN: the series have
 // no rate in common), crossings and capacity.
-func (c *curve) series(at float64, p Params) Series {
+func (c *curve) series(at float64) Series {
+	p := c.params
 	s := Series{
 		Name: c.group.name, Labels: c.group.labels, GPUs: c.group.gpus, Config: c.group.config,
 		Rates: c.rates, Missing: c.missing, Scales: Scales{Points: []ScalePoint{}},
@@ -163,11 +217,7 @@ func (c *curve) series(at float64, p Params) Series {
 	switch {
 	case i >= 0:
 		q := c.rates[i].QPS
-		s.Scales.QPS = &q
-		scored := c.scored[i]
-		for _, scale := range ascending(p.Scales) {
-			s.Scales.Points = append(s.Scales.Points, ScalePoint{Scale: scale, Shares: scored.at(scale).shares(scored.sent)})
-		}
+		s.Scales.QPS, s.Scales.Points = &q, c.scales[i]
 	case len(c.rates) == 0 || len(p.Scales) == 0: // nothing to score, or nobody asked
 	case math.IsNaN(at):
 		c.warn("no scale curve: the series have no rate in common; choose a scale rate. %s has %s", c.group.name, numbers(c.xs()))

@@ -33,44 +33,60 @@ func percentiles(ascending []float64) Percentiles {
 	return Percentiles{P50: percentile(ascending, 0.5), P90: percentile(ascending, 0.9), P99: percentile(ascending, 0.99)}
 }
 
-// outputRate is the output tokens of successful requests per second of the
-// tables' spans. nil if a span or the token count of a successful request is
-// not known.
-func outputRate(tables []*sample.Table) *float64 {
-	tokens, seconds := 0.0, 0.0
-	for _, t := range tables {
-		for i := range t.Len() {
-			if t.Outcome[i] != sample.OK {
-				continue
-			}
-			if t.OutputTokens[i] == sample.Absent {
-				return nil
-			}
-			tokens += float64(t.OutputTokens[i])
+// output is what a point generated, and how long that took.
+type output struct {
+	tokens  float64 // of successful requests; NaN if the count of one is not known
+	seconds float64 // NaN if not known
+}
+
+// outputOf adds up the requests that count.
+func outputOf(c counted) output {
+	out := output{seconds: span(c)}
+	for i := range c.Len() {
+		if !c.has(i) || c.Outcome[i] != sample.OK {
+			continue
 		}
-		seconds += span(t)
+		if c.OutputTokens[i] == sample.Absent {
+			return output{tokens: math.NaN(), seconds: out.seconds}
+		}
+		out.tokens += float64(c.OutputTokens[i])
 	}
-	if v := tokens / seconds; seconds > 0 && !math.IsInf(v, 0) {
+	return out
+}
+
+// outputRate is the output tokens of points per second of their spans. nil if
+// a span or the token count of a successful request is not known.
+func outputRate(points []output) *float64 {
+	var sum output
+	for _, p := range points {
+		sum.tokens, sum.seconds = sum.tokens+p.tokens, sum.seconds+p.seconds
+	}
+	if v := sum.tokens / sum.seconds; sum.seconds > 0 && !math.IsNaN(v) && !math.IsInf(v, 0) {
 		return &v
 	}
 	return nil // also where seconds is NaN
 }
 
-// span is the length of a point in seconds: as recorded, else from the first
-// send to the last end that is known; NaN if neither is.
-func span(t *sample.Table) float64 {
-	if t.Meta.Length > 0 && !math.IsInf(t.Meta.Length, 1) {
-		return t.Meta.Length
+// span is how long the requests that count took, in seconds: the point's
+// length as recorded, if all do, else from the first send to the last end that
+// is known. NaN if neither is. Not the length of the window: a server that
+// falls behind answers what was due in a minute over many.
+func span(c counted) float64 {
+	if length := c.Meta.Length; c.leftOut() == 0 && length > 0 && !math.IsInf(length, 1) {
+		return length
 	}
 	first, last := math.Inf(1), math.Inf(-1)
-	for i := range t.Len() {
-		if t.Sent[i] == sample.Absent {
+	for i := range c.Len() {
+		if !c.has(i) {
+			continue
+		}
+		if c.Sent[i] == sample.Absent {
 			return math.NaN()
 		}
-		sent := float64(t.Sent[i]) / 1e9
+		sent := float64(c.Sent[i]) / 1e9
 		first, last = min(first, sent), max(last, sent)
-		if !math.IsNaN(t.E2E[i]) {
-			last = max(last, sent+t.E2E[i])
+		if !math.IsNaN(c.E2E[i]) {
+			last = max(last, sent+c.E2E[i])
 		}
 	}
 	return last - first

@@ -41,7 +41,7 @@ func TestNumbersAgreeWithNumpy(t *testing.T) {
 	for range 997 {
 		in.Append(request(sample.OK, random.ExpFloat64()/10, random.ExpFloat64()/50, 2))
 	}
-	s := score(objectives{ttft: 0.125, tpot: 0.02}, in)
+	s := score(objectives{ttft: 0.125, tpot: 0.02}, whole(in))
 	data, err := json.Marshal([][]float64{in.TTFT, in.TPOT})
 	if err != nil {
 		t.Fatal(err)
@@ -72,18 +72,25 @@ print(json.dumps([[float(numpy.percentile(ttft, p)) for p in (50, 90, 99)],
 }
 
 func TestOutputRate(t *testing.T) {
+	rateOf := func(tables ...*sample.Table) *float64 {
+		var points []output
+		for _, table := range tables {
+			points = append(points, outputOf(whole(table)))
+		}
+		return outputRate(points)
+	}
 	a := table(request(sample.OK, 0.1, 0.1, 6), request(sample.HTTPError, 0.1, 0.1, 100))
 	a.Meta.Length = 2
 	b := table(request(sample.OK, 0.1, 0.1, 4))
 	b.Sent[0], b.E2E[0] = 1e9, 3
-	if got := outputRate([]*sample.Table{a, b}); got == nil || *got != 2 { // 10 tokens in 2 + 3 s
+	if got := rateOf(a, b); got == nil || *got != 2 { // 10 tokens in 2 + 3 s
 		t.Errorf("got %v, want 2", got)
 	}
 	b.OutputTokens[0] = sample.Absent
-	if got := outputRate([]*sample.Table{a, b}); got != nil {
+	if got := rateOf(a, b); got != nil {
 		t.Errorf("unknown counts give %v", *got)
 	}
-	if got := outputRate([]*sample.Table{table(request(sample.OK, 0.1, 0.1, 4))}); got != nil {
+	if got := rateOf(table(request(sample.OK, 0.1, 0.1, 4))); got != nil {
 		t.Errorf("an unknown span gives %v", *got)
 	}
 }

@@ -20,7 +20,7 @@ func (h hits) shares(sent int) Shares {
 	return Shares{Both: float64(h.both) / n, TTFT: float64(h.ttft) / n, TPOT: float64(h.tpot) / n}
 }
 
-// scored is the requests of one or more tables, sorted once, from which the
+// scored is the counted requests of one or more tables, sorted once, from which the
 // attainment at any SLO scale is three binary searches.
 //
 // A request meets an objective if its value is at most objective*scale, the
@@ -40,23 +40,59 @@ type scored struct {
 	unknownTTFT, unknownTPOT int // successful requests that miss because a value is not known
 }
 
-// score sorts the requests of the tables.
-func score(slo objectives, tables ...*sample.Table) *scored {
-	s := &scored{slo: slo}
-	for _, t := range tables {
-		s.sent += t.Len()
-		for i := range t.Len() {
-			if t.Outcome[i] != sample.OK {
-				s.failed++
-				continue
-			}
-			s.add(t.TTFT[i], t.TPOT[i], t.OutputTokens[i])
+// score sorts the requests that count.
+func score(slo objectives, c counted) *scored {
+	s := &scored{slo: slo, sent: c.n}
+	for i := range c.Len() {
+		if c.has(i) && c.Outcome[i] != sample.OK {
+			s.failed++
 		}
 	}
+	ok := s.sent - s.failed
+	s.ttft, s.tpot, s.both = make([]float64, 0, ok), make([]float64, 0, ok), make([]float64, 0, ok)
+	for i := range c.Len() {
+		if c.has(i) && c.Outcome[i] == sample.OK {
+			s.add(c.TTFT[i], c.TPOT[i], c.OutputTokens[i])
+		}
+	}
+	s.sort()
+	return s
+}
+
+func (s *scored) sort() {
 	slices.Sort(s.ttft)
 	slices.Sort(s.tpot)
 	slices.Sort(s.both)
-	return s
+}
+
+// merge is all requests of several tables. It empties them: a table of a
+// million requests is 24 MB here, and nobody looks at the parts any more.
+func merge(parts []*scored) *scored {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	all := &scored{slo: parts[0].slo}
+	for _, p := range parts {
+		all.sent, all.failed, all.free = all.sent+p.sent, all.failed+p.failed, all.free+p.free
+		all.unknownTTFT, all.unknownTPOT = all.unknownTTFT+p.unknownTTFT, all.unknownTPOT+p.unknownTPOT
+	}
+	for _, column := range []func(*scored) *[]float64{
+		func(s *scored) *[]float64 { return &s.ttft },
+		func(s *scored) *[]float64 { return &s.tpot },
+		func(s *scored) *[]float64 { return &s.both },
+	} {
+		n := 0
+		for _, p := range parts {
+			n += len(*column(p))
+		}
+		*column(all) = make([]float64, 0, n)
+		for _, p := range parts {
+			*column(all) = append(*column(all), *column(p)...)
+			*column(p) = nil
+		}
+	}
+	all.sort()
+	return all
 }
 
 // add takes in one successful request.

@@ -1,6 +1,7 @@
 package analyze
 
 import (
+	"fmt"
 	"math"
 	"testing"
 
@@ -23,6 +24,9 @@ func request(outcome string, ttft, tpot float64, tokens int64) sample.Outcome {
 	o.Outcome, o.TTFT, o.TPOT, o.OutputTokens = outcome, ttft, tpot, tokens
 	return o
 }
+
+// whole counts every request of a table.
+func whole(t *sample.Table) counted { return counted{Table: t, n: t.Len(), whole: true} }
 
 // naive is the definition: one pass over the requests at each scale.
 func naive(t *sample.Table, slo objectives, scale float64) (h hits) {
@@ -76,7 +80,7 @@ func TestScoreAgreesWithTheFormula(t *testing.T) {
 				rapid.SampledFrom([]int64{0, 1, 2, sample.Absent}).Draw(rt, "tokens"),
 			))
 		}
-		s := score(slo, in)
+		s := score(slo, whole(in))
 		for _, scale := range append(scales, 1) {
 			if got, want := s.at(scale), naive(in, slo, scale); got != want {
 				rt.Fatalf("scale %v, objectives %v: got %+v, want %+v", scale, slo, got, want)
@@ -103,13 +107,38 @@ func TestScoreOfEachKindOfRequest(t *testing.T) {
 		{"TPOT and tokens not known", request(sample.OK, 0.1, nan, sample.Absent), hits{0, 1, 0}},
 		{"TTFT not known", request(sample.OK, nan, 0.1, 7), hits{0, 0, 1}},
 	} {
-		if got := score(slo, table(c.request)).at(1); got != c.want {
+		if got := score(slo, whole(table(c.request))).at(1); got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}
 	// Without an objective, every success meets it and no failure does.
 	none := objectives{ttft: math.Inf(1), tpot: 0.2}
-	if got := score(none, table(request(sample.OK, nan, 0.1, 3), request(sample.Timeout, 0.1, 0.1, 3))).at(0.5); got != (hits{1, 1, 1}) {
+	if got := score(none, whole(table(request(sample.OK, nan, 0.1, 3), request(sample.Timeout, 0.1, 0.1, 3)))).at(0.5); got != (hits{1, 1, 1}) {
 		t.Errorf("without a TTFT objective: %+v", got)
 	}
+}
+
+// Pooled scores are those of all requests in one table.
+func TestMergedScoresAreThoseOfAllRequests(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		slo := objectives{ttft: rapid.SampledFrom([]float64{0.2, math.Inf(1)}).Draw(rt, "ttft slo"), tpot: 0.1}
+		value := rapid.SampledFrom([]float64{0.05, 0.1, 0.15, 0.2, 0.3, math.NaN()})
+		all := &sample.Table{}
+		var parts []*scored
+		for range rapid.IntRange(1, 4).Draw(rt, "tables") {
+			part := &sample.Table{}
+			for range rapid.IntRange(0, 5).Draw(rt, "requests") {
+				o := request(rapid.SampledFrom([]string{sample.OK, sample.OK, sample.Timeout}).Draw(rt, "outcome"),
+					value.Draw(rt, "ttft"), value.Draw(rt, "tpot"), rapid.SampledFrom([]int64{1, 2, sample.Absent}).Draw(rt, "tokens"))
+				part.Append(o)
+				all.Append(o)
+			}
+			parts = append(parts, score(slo, whole(part)))
+		}
+		got, want := merge(parts), score(slo, whole(all))
+		// Empty slices may be nil in one of them.
+		if fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", *want) {
+			rt.Fatalf("got %+v, want %+v", *got, *want)
+		}
+	})
 }
