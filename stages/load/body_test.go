@@ -1,19 +1,24 @@
 package load
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"vbp/stages/load/workload"
 )
 
 func TestBodies(t *testing.T) {
-	prompts := []workload.Prompt{{Text: "a <b>\n\"é\u2028", MaxTokens: 5}}
-	ids := []workload.Prompt{{IDs: []int32{1000, 7, 29999}, MaxTokens: 6}}
+	prompts := workload.List{{Text: "a <b>\n\"é\u2028", MaxTokens: 5}}
+	ids := workload.List{{IDs: []int32{1000, 7, 29999}, MaxTokens: 6}}
 	for name, c := range map[string]struct {
 		config Config
 		want   string
@@ -36,24 +41,84 @@ func TestBodies(t *testing.T) {
 		},
 	} {
 		c.config.Model = "m"
-		got, err := c.config.bodies()
+		r, err := c.config.renderer()
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
+		p := c.config.Prompts.Prompt(0)
+		got := r.render(&p)
 		var g, w any
-		if err := json.Unmarshal(got[0], &g); err != nil {
-			t.Errorf("%s: %v: %s", name, err, got[0])
+		if err := json.Unmarshal(got, &g); err != nil {
+			t.Errorf("%s: %v: %s", name, err, got)
 			continue
 		}
 		if err := json.Unmarshal([]byte(c.want), &w); err != nil {
 			t.Fatal(err)
 		}
 		if !reflect.DeepEqual(g, w) {
-			t.Errorf("%s: got %s, want %s", name, got[0], c.want)
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
 		}
-		if strings.Contains(string(got[0]), `\u003c`) {
-			t.Errorf("%s: text is blown up by HTML escapes: %s", name, got[0])
+		if strings.Contains(string(got), `\u003c`) {
+			t.Errorf("%s: text is blown up by HTML escapes: %s", name, got)
+		}
+	}
+}
+
+// Texts are escaped as encoding/json does it, with its own escapes for HTML
+// left out.
+func TestStringsAreWhatEncodingJSONWrites(t *testing.T) {
+	check := func(s string) error {
+		var want bytes.Buffer
+		e := json.NewEncoder(&want)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(s); err != nil {
+			return err
+		}
+		var a, b string
+		got := appendString(nil, s)
+		if err := errors.Join(json.Unmarshal(got, &a), json.Unmarshal(want.Bytes(), &b)); err != nil || a != b {
+			return fmt.Errorf("%q: %s, not %s (%v)", s, got, want.Bytes(), err)
+		}
+		if len(got) > want.Len() {
+			return fmt.Errorf("%q: %s is longer than %s", s, got, want.Bytes())
+		}
+		return nil
+	}
+	var all strings.Builder
+	for c := range 256 {
+		all.WriteByte(byte(c))
+	}
+	for _, s := range []string{"", all.String(), "\u2028\U0001F600\xc3", "<&>", "\xed\xa0\x80"} {
+		if err := check(s); err != nil {
+			t.Error(err)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		if err := check(string(rapid.SliceOf(rapid.Byte()).Draw(t, "bytes"))); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A body is one allocation, whatever the prompt: it is made while others are
+// measured.
+func TestABodyIsOneAllocation(t *testing.T) {
+	ids := make([]int32, 1000)
+	for i := range ids {
+		ids[i] = int32(100_000 + i)
+	}
+	config := Config{Target: Target{Model: "m"}, API: Completions}
+	r, err := config.renderer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, p := range map[string]*workload.Prompt{
+		"text": {Text: strings.Repeat("a line of text,\nand \"another\"; ", 100), MaxTokens: 128},
+		"ids":  {IDs: ids, MaxTokens: 128},
+	} {
+		if n := testing.AllocsPerRun(100, func() { r.render(p) }); n != 1 {
+			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
 }
@@ -70,7 +135,7 @@ func TestValidate(t *testing.T) {
 	good := func() Config {
 		return Config{
 			Target: Target{URL: "http://h:1/v1/", Model: "m"}, API: Completions, Timeout: time.Second,
-			Prompts: []workload.Prompt{{Text: "a", MaxTokens: 1}}, Arrivals: []time.Duration{1},
+			Prompts: workload.List{{Text: "a", MaxTokens: 1}}, Arrivals: []time.Duration{1},
 		}
 	}
 	c := good()
@@ -87,11 +152,15 @@ func TestValidate(t *testing.T) {
 		"1 prompts, but 0 arrivals":    func(c *Config) { c.Arrivals = nil },
 		"timeout of a request is 0s":   func(c *Config) { c.Timeout = 0 },
 		"request 0 is due at -1ns":     func(c *Config) { c.Arrivals[0] = -1 },
-		"asks for 0 tokens":            func(c *Config) { c.Prompts[0].MaxTokens = 0 },
-		"which the chat API cannot":    func(c *Config) { c.API, c.Prompts[0].IDs = Chat, []int32{1} },
+		"0 prompts, but 1 arrivals":    func(c *Config) { c.Prompts = nil },
+		"-1 requests may be in flight": func(c *Config) { c.MaxConcurrency = -1 },
+		"asks for 0 tokens":            func(c *Config) { c.Prompts = workload.List{{Text: "a"}} },
+		"which the chat API cannot":    func(c *Config) { c.API, c.Prompts = Chat, workload.List{{IDs: []int32{1}, MaxTokens: 1}} },
 		`body sets "stream_options"`:   func(c *Config) { c.Body = map[string]any{"stream_options": map[string]any{}} },
 		`body sets "ignore_eos"`:       func(c *Config) { c.Body = map[string]any{"ignore_eos": nil} },
 		`max_tokens and stream_opt`:    func(c *Config) { c.Body = map[string]any{"max_tokens": 5} },
+		`header "X": its name and`:     func(c *Config) { c.Headers = map[string]string{"X": "a\r\nY: b"} },
+		`header "X Y": its name and`:   func(c *Config) { c.Headers = map[string]string{"X Y": "a"} },
 		`value of "temperature": json`: func(c *Config) { c.Body = map[string]any{"temperature": func() {}} },
 	} {
 		c := good()
@@ -103,7 +172,6 @@ func TestValidate(t *testing.T) {
 }
 
 func TestAsked(t *testing.T) {
-	prompt := &workload.Prompt{MaxTokens: 5}
 	for _, c := range []struct {
 		body map[string]any
 		want int64
@@ -119,7 +187,7 @@ func TestAsked(t *testing.T) {
 		{map[string]any{"max_completion_tokens": nil}, 5},
 	} {
 		config := Config{Body: c.body}
-		if got := config.asked(prompt); got != c.want {
+		if got := config.answerLimit().of(5); got != c.want {
 			t.Errorf("%v: %d, want %d", c.body, got, c.want)
 		}
 	}

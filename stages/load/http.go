@@ -4,16 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
+	"vbp/stages/load/answer"
 	"vbp/stages/sample"
 )
 
@@ -49,13 +50,18 @@ func (h *HTTP) Run(ctx context.Context, plan Plan, rec Recorder) (Stats, error) 
 	defer finish()
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // one connection a stream; HTTP/2 would queue all on one
+	open := &conns{}
 	client := &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
 			defer context.AfterFunc(over, cancel)()
-			return h.dial(ctx, network, address)
+			c, err := h.dial(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return open.count(c), nil
 		},
 		Protocols:           protocols,
 		DisableCompression:  true, // a compressor holds events back
@@ -69,18 +75,27 @@ func (h *HTTP) Run(ctx context.Context, plan Plan, rec Recorder) (Stats, error) 
 	}
 	defer client.CloseIdleConnections()
 	r := &httpRun{plan: plan, rec: rec, client: client}
+	r.slots = newSlots(plan.Limit, r.now)
 	w := h.waiter(ctx)
 	defer w.close()
 	var streams sync.WaitGroup
 	var next prepared
 	n := pace(ctx, w, plan.Start, plan.At,
 		func(i int) { next = r.prepare(i) },
-		func(i int) {
+		func(i int) bool {
 			p := next
-			streams.Go(func() { r.stream(ctx, i, p) })
+			waited, ok := r.slots.take(ctx, int64(plan.At[i]))
+			if !ok {
+				return false
+			}
+			streams.Go(func() { r.stream(ctx, i, p, waited) })
+			return true
 		})
 	streams.Wait()
-	stats := Stats{Reads: r.reads.Load(), Resent: r.resent.Load()}
+	stats := Stats{
+		Reads: r.reads.Load(), Resent: r.resent.Load(),
+		Streams: r.slots.mostTaken(), Conns: open.mostOpen(), Starved: r.starved.Load(), Busy: math.NaN(),
+	}
 	if n < len(plan.At) || r.cut.Load() > 0 {
 		return stats, ctx.Err()
 	}
@@ -89,19 +104,21 @@ func (h *HTTP) Run(ctx context.Context, plan Plan, rec Recorder) (Stats, error) 
 
 // httpRun is one run of HTTP.
 type httpRun struct {
-	plan   Plan
-	rec    Recorder
-	client *http.Transport
-	reads  atomic.Int64
-	resent atomic.Int64 // times that a request was sent again
-	cut    atomic.Int64 // requests that were cut off with the run
+	plan    Plan
+	rec     Recorder
+	client  *http.Transport
+	slots   *slots
+	reads   atomic.Int64
+	resent  atomic.Int64 // times that a request was sent again
+	starved atomic.Int64 // requests that this machine had no port or file for
+	cut     atomic.Int64 // requests that were cut off with the run
 }
 
 // answers are reused, with their buffers.
 var answers = sync.Pool{New: func() any { return &pooled{} }}
 
 type pooled struct {
-	answer
+	answer.Answer
 	buffer [readBuffer]byte
 }
 
@@ -137,11 +154,15 @@ func (r *httpRun) prepare(i int) prepared {
 	return prepared{request: req, maxTokens: q.MaxTokens}
 }
 
-// stream sends one request and reads its answer to the end.
-func (r *httpRun) stream(run context.Context, i int, p prepared) {
+// stream sends one request, which has waited for a slot for some ns, and reads
+// its answer to the end.
+func (r *httpRun) stream(run context.Context, i int, p prepared, waited int64) {
 	a := answers.Get().(*pooled)
 	defer answers.Put(a)
-	a.start(r.now(), p.maxTokens)
+	a.Start(r.now(), p.maxTokens)
+	if r.plan.Limit > 0 {
+		a.Out.SlotWait = float64(waited) / 1e9
+	}
 	ctx, release := context.WithTimeoutCause(run, r.plan.Timeout, errTimeout)
 	defer release()
 	told := 0
@@ -153,8 +174,8 @@ func (r *httpRun) stream(run context.Context, i int, p prepared) {
 		// From here to the write is a hand-over to the connection's own
 		// goroutine. Finding the connection came before: it is part of the
 		// lag, not of the server's time to the first token.
-		a.out.Sent = r.now()
-		r.rec.Sent(i, a.out.Sent)
+		a.Out.Sent = r.now()
+		r.rec.Sent(i, a.Out.Sent)
 	}}
 	var resp *http.Response
 	err := p.err
@@ -162,17 +183,20 @@ func (r *httpRun) stream(run context.Context, i int, p prepared) {
 		resp, err = r.client.RoundTrip(p.request.WithContext(httptrace.WithClientTrace(ctx, trace)))
 	}
 	if told == 0 {
-		r.rec.Sent(i, a.out.Sent)
+		r.rec.Sent(i, a.Out.Sent)
 	}
 	if err != nil {
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL) {
+			r.starved.Add(1)
+		}
 		r.end(ctx, i, a, sample.ConnectError, err)
 		return
 	}
 	defer resp.Body.Close()
-	if !a.head(resp.StatusCode, resp.Header.Get) {
+	if !a.Head(resp.StatusCode, resp.Header.Get) {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-		if err == nil || run.Err() == nil || abortOf(run) != nil {
-			a.refuse(body) // with as much of its body as came
+		if err == nil || run.Err() == nil || AbortOf(run) != nil {
+			a.Refuse(body) // with as much of its body as came
 		}
 		r.end(ctx, i, a, "", err)
 		return
@@ -182,9 +206,9 @@ func (r *httpRun) stream(run context.Context, i int, p prepared) {
 		at := r.now()
 		if n > 0 {
 			r.reads.Add(1)
-			before := a.out.FirstToken
-			more = a.feed(a.buffer[:n], at)
-			if before != a.out.FirstToken {
+			before := a.Out.FirstToken
+			more = a.Feed(a.buffer[:n], at)
+			if before != a.Out.FirstToken {
 				r.rec.First(i, at)
 			}
 		}
@@ -193,7 +217,7 @@ func (r *httpRun) stream(run context.Context, i int, p prepared) {
 				err = nil
 			}
 			if err == nil || ctx.Err() == nil {
-				a.closed(err, at)
+				a.Closed(err, at)
 			}
 			r.end(ctx, i, a, "", err)
 			return
@@ -202,7 +226,7 @@ func (r *httpRun) stream(run context.Context, i int, p prepared) {
 	r.end(ctx, i, a, "", nil)
 	// The connection can be used again once its answer is read to the end,
 	// which follows [DONE] at once. Where it does not, the connection goes.
-	if a.out.Outcome == sample.OK {
+	if a.Out.Outcome == sample.OK {
 		patience := time.AfterFunc(time.Second, release)
 		defer patience.Stop()
 		io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
@@ -214,25 +238,21 @@ func (r *httpRun) stream(run context.Context, i int, p prepared) {
 // because somebody else cut the run off, which says nothing of the server and
 // is not recorded, or as the given outcome.
 func (r *httpRun) end(ctx context.Context, i int, a *pooled, outcome string, err error) {
-	if !a.settled {
-		aborted := abortOf(ctx)
+	defer r.slots.give() // once it is recorded
+	if !a.Settled() {
+		aborted := AbortOf(ctx)
 		switch cause := context.Cause(ctx); {
 		case errors.Is(cause, errTimeout):
-			a.fail(sample.Timeout, "no complete answer within %v; %d events with tokens had come", r.plan.Timeout, a.out.Events)
+			a.TimedOut(r.plan.Timeout)
 		case aborted != nil:
 			r.cut.Add(1)
-			how, _, _ := strings.Cut(aborted.Error(), "\n") // the rest is of its log
-			if a.out.Status == sample.Absent {
-				a.fail(sample.ConnectError, "the server ended before it answered: %s", how)
-			} else {
-				a.closed(fmt.Errorf("the server ended: %s", how), r.now())
-			}
+			a.ServerEnded(aborted, r.now())
 		case ctx.Err() != nil:
 			r.cut.Add(1)
 			return
 		case outcome != "":
-			a.fail(outcome, "%w", err)
+			a.Fail(outcome, "%w", err)
 		}
 	}
-	r.rec.Done(i, r.now(), &a.out)
+	r.rec.Done(i, r.now(), &a.Out)
 }

@@ -83,14 +83,16 @@ func TestRealLlamaServer(t *testing.T) {
 		for k, v := range c.body {
 			config.Body[k] = v
 		}
+		var prompts workload.List
 		for i := range 40 {
 			p := workload.Prompt{Text: "the " + strconv.Itoa(i) + " of you", MaxTokens: 4 + i%8}
 			if c.ids {
 				p.Text, p.IDs = "", []int32{5, int32(6 + i), 7}
 			}
-			config.Prompts = append(config.Prompts, p)
+			prompts = append(prompts, p)
 			config.Arrivals = append(config.Arrivals, time.Duration(i)*5*time.Millisecond)
 		}
+		config.Prompts = prompts
 		table, err := Run(t.Context(), config, NewHTTP(), nil)
 		if err != nil || table.Len() != 40 {
 			t.Fatalf("%s: %d rows, error %v", name, table.Len(), err)

@@ -2,21 +2,22 @@
 // instants and records what came back, one row for each request that was sent.
 //
 // It is an open loop: when a request is due does not depend on any answer.
-// Steps: check the configuration and render every body (body.go), hand plan
-// and recorder to a Transport (transport.go), which sends (pacer.go, http.go)
-// and feeds what it reads to an answer (answer.go: server-sent events in
-// sse.go, their content in chunk.go); the recorder (recorder.go) keeps the
-// rows, says of a refused request what to change in the spec (advice.go), and
-// tells observers; facts of the point as a whole (facts.go) and what a person
-// should know of its tokens (notes.go) come last.
+// Steps: check the configuration, hand plan and recorder to a Transport
+// (transport.go; http.go is the one over net/http, the package loop below
+// another), which has every body made when it is needed (body.go), sends when
+// it is due (pacer.go) and feeds what it reads to an answer (package answer);
+// the recorder (recorder.go) says of a refused request what to change in the
+// spec (advice.go), keeps the rows in memory or in a file (row.go, spool.go),
+// and tells observers; facts of the point as a whole (facts.go, tally.go,
+// heartbeat.go) and what a person should know of its tokens (notes.go) come
+// last. Measured (measured.go) is the result.
 //
 // Neighbours: workload makes the prompts and arrivals the schedule, below
-// sample holds the rows. Load knows neither SLOs nor where rows are kept.
+// sample holds the rows. Load knows neither SLOs nor where rows end up.
 package load
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -47,13 +48,23 @@ type Target struct {
 // Config is one point.
 type Config struct {
 	Target
-	API       string            // Completions or Chat
-	Prompts   []workload.Prompt // request i asks Prompts[i]
-	Arrivals  []time.Duration   // and is due then, from the start of the point; never decreasing
-	Timeout   time.Duration     // of one request, from its sending to the end of its answer
-	IgnoreEOS bool              // generate MaxTokens, whatever the model says
-	Body      map[string]any    // added to the body of every request; null for max_tokens or stream_options leaves it out
-	IDPrefix  string            // requests get ids from it (RequestID); should be unique among the points of a deployment
+	API       string           // Completions or Chat
+	Prompts   workload.Prompts // request i asks prompt i, which is made when it is needed
+	Arrivals  []time.Duration  // and is due then, from the start of the point; never decreasing
+	Timeout   time.Duration    // of one request, from its sending to the end of its answer
+	IgnoreEOS bool             // generate MaxTokens, whatever the model says
+	Body      map[string]any   // added to the body of every request; null for max_tokens or stream_options leaves it out
+	IDPrefix  string           // requests get ids from it (RequestID); should be unique among the points of a deployment
+
+	// MaxConcurrency is how many requests may be in flight; those above wait
+	// in their order, and their rows say how long. 0: no limit.
+	MaxConcurrency int
+	// Spool is the path of a file in which Measure keeps rows until Measured
+	// is closed: some 100 bytes a request and 2 a token. "": in memory.
+	Spool string
+	// Redact takes secrets out of error texts, which may repeat what was
+	// sent. nil: there are none.
+	Redact func(string) string
 
 	// Abort, when it is closed or sends, ends the point early because the
 	// server has ended; AbortErr then says how. Both may be nil.
@@ -73,8 +84,11 @@ func (c *Config) Validate() error {
 	if _, err := c.endpoint(); err != nil {
 		return err
 	}
-	if len(c.Prompts) != len(c.Arrivals) {
-		return fmt.Errorf("load: %d prompts, but %d arrivals; each request needs one of both", len(c.Prompts), len(c.Arrivals))
+	if n := c.requests(); n != len(c.Arrivals) {
+		return fmt.Errorf("load: %d prompts, but %d arrivals; each request needs one of both", n, len(c.Arrivals))
+	}
+	if c.MaxConcurrency < 0 {
+		return fmt.Errorf("load: %d requests may be in flight; it must be at least 1, or 0 for no limit", c.MaxConcurrency)
 	}
 	if c.Timeout <= 0 {
 		return fmt.Errorf("load: the timeout of a request is %v; it must be above 0", c.Timeout)
@@ -86,12 +100,12 @@ func (c *Config) Validate() error {
 		}
 		last = at
 	}
-	for i := range c.Prompts {
-		if c.API == Chat && c.Prompts[i].IDs != nil {
-			return fmt.Errorf("load: prompt %d is made of token ids, which the chat API cannot take; use api: completions, or a dataset of text", i)
-		}
-		if c.Prompts[i].MaxTokens < 1 {
-			return fmt.Errorf("load: prompt %d asks for %d tokens; it must be at least 1", i, c.Prompts[i].MaxTokens)
+	if c.API == Chat && c.requests() > 0 && c.Prompts.TokenIDs() {
+		return errors.New("load: the prompts are token ids, which the chat API cannot take; use api: completions, or a dataset of text")
+	}
+	for i := range c.requests() {
+		if n := c.Prompts.MaxTokens(i); n < 1 {
+			return fmt.Errorf("load: prompt %d asks for %d tokens; it must be at least 1", i, n)
 		}
 	}
 	for _, key := range reserved {
@@ -100,7 +114,28 @@ func (c *Config) Validate() error {
 				key, strings.Join(reserved, ", "), strings.Join(optional, " and "))
 		}
 	}
-	return nil
+	for name, value := range c.Headers {
+		if !oneLine(name, value) {
+			return fmt.Errorf("load: header %q: its name and its value must each be one line, without control characters", name)
+		}
+	}
+	_, err := c.renderer()
+	return err
+}
+
+// oneLine reports whether a header field is one line of a request, and its name
+// a name.
+func oneLine(name, value string) bool {
+	control := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+	return name != "" && !strings.ContainsAny(name, " \t:") && !strings.ContainsFunc(name, control) && !strings.ContainsFunc(value, control)
+}
+
+// requests is how many prompts there are.
+func (c *Config) requests() int {
+	if c.Prompts == nil {
+		return 0
+	}
+	return c.Prompts.Len()
 }
 
 // endpoint is the full address of the API.
@@ -122,32 +157,46 @@ func (c *Config) endpoint() (string, error) {
 	return "", fmt.Errorf("load: unknown API %q; it must be %s or %s", c.API, Completions, Chat)
 }
 
-// Run measures the point and returns its rows in the order in which the
-// schedule wanted them sent. Only requests that were sent are rows. Of the
-// table's Meta it fills Start, Length, Facts, and in Extra "client" (the
-// transport's protocol) and what Notes has in words; the rest is the caller's.
+// Run is Measure with all rows as a table, which is nil where Measured would be.
+// Config.Spool has no use here.
+func Run(ctx context.Context, c Config, t Transport, observe func(Event)) (*sample.Table, error) {
+	c.Spool = ""
+	m, err := Measure(ctx, c, t, observe)
+	if m == nil {
+		return nil, err
+	}
+	defer m.Close()
+	table, bad := m.Table(0, m.Len())
+	return table, errors.Join(err, bad)
+}
+
+// Measure measures the point and returns its rows in the order in which the
+// schedule wanted them sent. Only requests that were sent are rows. Of Meta it
+// fills Start, Length, Facts, and in Extra "client" (the transport's protocol)
+// and what Notes has in words; the rest is the caller's. Whoever gets a
+// Measured closes it.
 //
 // Observe, if it is not nil, is told of every request as it is sent, has its
 // first token, and is done, by one goroutine that never holds up the
-// measurement; Run returns after it has seen all.
+// measurement; Measure returns after it has seen all.
 //
 // Answers that fail are rows, not errors. The error is about the point: a
-// configuration that Validate refuses (no table then), or an end before its
-// time.
+// configuration that Validate refuses or a spool that cannot be written (no
+// Measured then), or an end before its time.
 //
 // If that end is ctx's, the error wraps ctx's and its cause. What was in
 // flight is cut off and not a row, since its fate is not the server's doing:
-// the table holds the requests that had ended.
+// rows are the requests that had ended.
 //
 // If it is Abort's, the error wraps an *Aborted with what AbortErr said. The
 // server's end is the server's doing: what was in flight is a failure of it,
 // with the outcome that the client would have seen by itself a moment later,
 // and the first line of AbortErr in its error: connect_error where no status
 // had come, truncated where the stream had no finish_reason yet, stream_error
-// between that and the end of the stream. The table holds every request that
-// was sent, also those that another process of the deployment, which is still
+// between that and the end of the stream. Rows are all requests that were
+// sent, also those that another process of the deployment, which is still
 // alive, was answering.
-func Run(ctx context.Context, c Config, t Transport, observe func(Event)) (*sample.Table, error) {
+func Measure(ctx context.Context, c Config, t Transport, observe func(Event)) (*Measured, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -157,6 +206,10 @@ func Run(ctx context.Context, c Config, t Transport, observe func(Event)) (*samp
 	}
 	run, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	rows, err := newSpool(c.Spool, func(err error) { cancel(err) })
+	if err != nil {
+		return nil, err
+	}
 	var watcher sync.WaitGroup
 	if c.Abort != nil {
 		watcher.Go(func() {
@@ -167,42 +220,49 @@ func Run(ctx context.Context, c Config, t Transport, observe func(Event)) (*samp
 			}
 		})
 	}
-	rec := newRecorder(&c, observe)
+	rec := newRecorder(&c, rows, observe)
+	heart := newHeartbeat()
 	before, known := cpuTime()
 	plan.Start = time.Now()
 	stats, err := t.Run(run, plan, rec)
 	wall := time.Since(plan.Start)
 	after, _ := cpuTime()
+	stall := heart.end()
 	cancel(nil)
 	watcher.Wait()
-	rec.close()
-
-	table := rec.table()
-	m := Machine{Wall: wall, Cores: runtime.GOMAXPROCS(0), CPU: math.NaN(), Reads: stats.Reads, Resent: stats.Resent}
-	if known {
-		m.CPU = (after - before).Seconds()
+	if bad := rec.close(); bad != nil {
+		return nil, errors.Join(bad, rows.close())
 	}
-	table.Meta.Start = plan.Start.UnixNano()
-	table.Meta.Length = wall.Seconds()
+
+	m := rec.measured()
+	machine := Machine{Wall: wall, Cores: runtime.GOMAXPROCS(0), CPU: math.NaN(), Stall: stall, Stats: stats}
+	if known {
+		machine.CPU = (after - before).Seconds()
+	}
+	m.Meta.Start = plan.Start.UnixNano()
+	m.Meta.Length = wall.Seconds()
 	if err == nil {
 		// To the last answer; what a transport tidies up afterwards is not
 		// part of the point.
-		table.Meta.Length = float64(rec.last) / 1e9
+		m.Meta.Length = float64(rec.last) / 1e9
 	}
-	table.Meta.Facts = Facts(table, m)
-	table.Meta.Facts["planned"] = float64(len(c.Arrivals))
-	table.Meta.Extra = map[string]string{"client": t.Protocol()}
-	rec.describe(&table.Meta)
+	m.Meta.Facts = rec.tally.facts(machine)
+	m.Meta.Facts["planned"] = float64(len(c.Arrivals))
+	m.Meta.Extra = map[string]string{"client": t.Protocol()}
+	rec.describe(&m.Meta)
+	if len(stats.Notes) > 0 {
+		m.Meta.Extra[extraTransport] = strings.Join(stats.Notes, "\n")
+	}
 	if err == nil {
-		return table, nil
+		return m, nil
 	}
-	if aborted := abortOf(run); aborted != nil {
-		return table, fmt.Errorf("load: the server ended when %d of %d requests had been sent: %w", table.Len(), len(c.Prompts), aborted)
+	if aborted := AbortOf(run); aborted != nil {
+		return m, fmt.Errorf("load: the server ended when %d of %d requests had been sent: %w", m.Len(), len(c.Arrivals), aborted)
 	}
 	if cause := context.Cause(ctx); cause != nil && cause != ctx.Err() {
 		err = fmt.Errorf("%w (%w)", ctx.Err(), cause)
 	}
-	return table, fmt.Errorf("load: stopped when %d of %d requests had ended: %w", table.Len(), len(c.Prompts), err)
+	return m, fmt.Errorf("load: stopped when %d of %d requests had ended: %w", m.Len(), len(c.Arrivals), err)
 }
 
 func (c *Config) abortError() error {
@@ -214,34 +274,21 @@ func (c *Config) abortError() error {
 	return errors.New("the server ended")
 }
 
-// abortOf is what ended a run, or one request of it, if that was the server's
+// AbortOf is what ended a run, or one request of it, if that was the server's
 // end; else nil.
-func abortOf(ctx context.Context) (aborted *Aborted) {
+func AbortOf(ctx context.Context) (aborted *Aborted) {
 	errors.As(context.Cause(ctx), &aborted)
 	return aborted
 }
 
-func (c *Config) requestID(i int) string { return RequestID(c.IDPrefix, i) }
-
-// RequestID is what request i of a point is called in its row and in the
-// header X-Request-Id: a UUID, since some servers (those on starlette-context,
-// such as llama-cpp-python) refuse with 400 what is none. Its last eight
-// digits are i in hexadecimal, the others follow from the prefix.
-func RequestID(prefix string, i int) string {
-	h := sha256.Sum256([]byte(prefix))
-	h[6] = h[6]&0x0f | 0x40 // version 4
-	h[8] = h[8]&0x3f | 0x80 // variant of RFC 9562
-	return fmt.Sprintf("%x-%x-%x-%x-%x%08x", h[:4], h[4:6], h[6:8], h[8:10], h[10:12], uint32(i))
-}
-
-// plan renders all requests. Bodies are made before the run, so that nothing
-// but sending happens when a request is due.
+// plan is what the transport is to do. Bodies are made when it asks for them,
+// which it does before they are due.
 func (c *Config) plan() (Plan, error) {
 	address, err := c.endpoint()
 	if err != nil {
 		return Plan{}, err
 	}
-	bodies, err := c.bodies()
+	bodies, err := c.renderer()
 	if err != nil {
 		return Plan{}, err
 	}
@@ -249,10 +296,12 @@ func (c *Config) plan() (Plan, error) {
 	for k, v := range c.Headers {
 		header.Set(k, v)
 	}
+	ids, prompts := newIDStem(c.IDPrefix), c.Prompts
 	return Plan{
-		URL: address, Header: header, Timeout: c.Timeout, At: c.Arrivals,
+		URL: address, Header: header, Timeout: c.Timeout, At: c.Arrivals, Limit: c.MaxConcurrency,
 		Request: func(i int) Request {
-			return Request{ID: c.requestID(i), Body: bodies[i], MaxTokens: c.Prompts[i].MaxTokens}
+			p := prompts.Prompt(i)
+			return Request{ID: ids.of(i), Body: bodies.render(&p), MaxTokens: p.MaxTokens}
 		},
 	}, nil
 }

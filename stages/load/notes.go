@@ -2,12 +2,14 @@ package load
 
 import (
 	"fmt"
+	"strings"
 
 	"vbp/stages/sample"
 )
 
 // Notes says in sentences what of a point's tokens is not as it was asked for
-// or only estimated: what Run put into Extra for people to read.
+// or only estimated, and what the transport has to tell: what Measure put into
+// Extra for people to read.
 func Notes(extra map[string]string) []string {
 	var out []string
 	if how := extra[extraTokens]; how != "" {
@@ -22,6 +24,9 @@ func Notes(extra map[string]string) []string {
 	if how := extra[extraLumps]; how != "" {
 		out = append(out, how+" came in one event though they have several tokens: their time per output token is 0, which says nothing")
 	}
+	if told := extra[extraTransport]; told != "" {
+		out = append(out, strings.Split(told, "\n")...)
+	}
 	return out
 }
 
@@ -31,6 +36,7 @@ const (
 	extraIgnoreEOS = "ignore_eos"    // that it was not honoured
 	extraCut       = "cut_short"     // that a limit of the server's own cut answers
 	extraLumps     = "in_one_event"  // how many answers cannot tell the time between tokens
+	extraTransport = "transport"     // the transport's own notes, one a line
 )
 
 // describe adds what the recorder saw of the answers' tokens to a point: what

@@ -12,7 +12,7 @@ func TestNotes(t *testing.T) {
 	noUsage, ended := "no-usage", "tgi-completions"
 	serve := func(name string) string {
 		_, header, body := recording(t, name)
-		return rawServer(t, false, func(*http.Request) string {
+		return rawServer(t, func(*http.Request) string {
 			var b bytes.Buffer
 			b.WriteString("HTTP/1.1 200 OK\r\n")
 			header.Write(&b)

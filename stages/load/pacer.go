@@ -16,15 +16,14 @@ type waiter interface {
 // pace calls prepare(i) as soon as request i is next, then fire(i) at
 // start + at[i] or, when that has passed, at once: an open loop sends late
 // requests, it does not drop them. It returns how many were fired, which is
-// all of them unless ctx is done first.
-func pace(ctx context.Context, w waiter, start time.Time, at []time.Duration, prepare, fire func(i int)) int {
+// all of them unless ctx is done first, or fire returns false.
+func pace(ctx context.Context, w waiter, start time.Time, at []time.Duration, prepare func(i int), fire func(i int) bool) int {
 	for i := range at {
 		prepare(i)
 		w.until(start.Add(at[i]))
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || !fire(i) {
 			return i
 		}
-		fire(i)
 	}
 	return len(at)
 }

@@ -17,11 +17,12 @@ func TestPaceKeepsItsSchedule(t *testing.T) {
 		var fired, prepared []time.Duration
 		n := pace(t.Context(), newSleeper(t.Context(), 0), start, at,
 			func(int) { prepared = append(prepared, time.Since(start)) },
-			func(i int) {
+			func(i int) bool {
 				fired = append(fired, time.Since(start))
 				if i == 1 {
 					time.Sleep(6 * time.Millisecond) // the machine stalls
 				}
+				return true
 			})
 		// What became due during the stall is sent at once, and what
 		// follows is on time again: lateness does not add up.
@@ -42,7 +43,7 @@ func TestPaceEndsWithItsContext(t *testing.T) {
 		defer cancel()
 		at := []time.Duration{10 * time.Millisecond, 40 * time.Millisecond, time.Hour}
 		start := time.Now()
-		n := pace(ctx, newSleeper(ctx, 0), start, at, func(int) {}, func(int) {})
+		n := pace(ctx, newSleeper(ctx, 0), start, at, func(int) {}, func(int) bool { return true })
 		if n != 2 || time.Since(start) != 50*time.Millisecond {
 			t.Errorf("%d fired, ended after %v", n, time.Since(start))
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // Kind says what an Event tells of.
-type Kind int
+type Kind uint8
 
 // Kinds of events, in the order in which a request has them. A request
 // without a first token goes from Sent to Done.
@@ -33,14 +33,39 @@ type Event struct {
 	Kind    Kind
 	Index   int            // of the request, from 0, in order of the schedule
 	At      time.Duration  // from the start of the point
-	Outcome sample.Outcome // Done: a copy of the row (Gaps are shared); else empty
+	Outcome sample.Outcome // Done: a copy of the row, without its Gaps; else empty
 }
 
-// recorder keeps rows and passes events on.
+// rest is how long the observer is left alone once it has been told something:
+// waking a goroutine for each event would cost the transport more than the
+// event itself, and people see no difference.
+const rest = 10 * time.Millisecond
+
+// crowd is how many events may wait before the rest ends early, so that they
+// take no memory worth mentioning.
+const crowd = 1024
+
+// told is events that wait. Outcomes are many times larger than all else of an
+// event, and only one in three has one.
+type told struct {
+	events   []brief
+	outcomes []sample.Outcome // of those that are Done, in their order
+}
+
+// brief is an Event but for its Outcome.
+type brief struct {
+	kind  Kind
+	index int32
+	at    int64
+}
+
+// recorder keeps rows and passes events on. Rows are copied as they are done
+// (see spool.go), so that what a transport tells of is its own again.
 type recorder struct {
 	mu      sync.Mutex
-	rows    []sample.Outcome
-	done    []bool
+	at      []int64 // 1 + position of the row of each request among the rows; 0: not done
+	rows    *spool
+	tally   *tally
 	counted int   // answers whose tokens were counted from their events
 	early   int   // answers with fewer tokens than asked for though the model's end was to be ignored
 	cut     int   // of them, those that the server says to have ended for their length
@@ -52,55 +77,81 @@ type recorder struct {
 
 	// Events wait here, so that a slow observer delays no request. more
 	// holds a token while there is something to read, and is closed at the
-	// end.
-	waiting  []Event
+	// end; many holds one while a crowd waits; over is closed before more is.
+	// Both end the observer's rest.
+	waiting  told
 	more     chan struct{}
+	many     chan struct{}
+	over     chan struct{}
 	observer sync.WaitGroup
 	watched  bool
 
-	config *Config
+	config   *Config
+	limit    answerLimit
+	ids      idStem
+	tokenIDs bool // prompts are token ids
 }
 
-func newRecorder(c *Config, observe func(Event)) *recorder {
+func newRecorder(c *Config, rows *spool, observe func(Event)) *recorder {
 	n := len(c.Arrivals)
-	r := &recorder{rows: make([]sample.Outcome, n), done: make([]bool, n), config: c}
+	r := &recorder{
+		at: make([]int64, n), rows: rows, tally: newTally(n), config: c,
+		limit: c.answerLimit(), ids: newIDStem(c.IDPrefix), tokenIDs: c.Prompts.TokenIDs(),
+	}
 	if observe != nil {
 		r.watched = true
-		r.more = make(chan struct{}, 1)
-		r.observer.Go(func() {
-			var batch []Event
-			for range r.more {
-				r.mu.Lock()
-				batch, r.waiting = r.waiting, batch[:0]
-				r.mu.Unlock()
-				for _, e := range batch {
-					observe(e)
-				}
-				clear(batch)
-			}
-		})
+		r.more, r.many, r.over = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
+		r.observer.Go(func() { r.observe(observe) })
 	}
 	return r
 }
 
+// observe is the goroutine that tells the observer, until more is closed.
+func (r *recorder) observe(observe func(Event)) {
+	pause := time.NewTimer(rest)
+	defer pause.Stop()
+	var batch told
+	for range r.more {
+		r.mu.Lock()
+		batch, r.waiting = r.waiting, told{batch.events[:0], batch.outcomes[:0]}
+		r.mu.Unlock()
+		row := 0
+		for _, b := range batch.events {
+			e := Event{Kind: b.kind, Index: int(b.index), At: time.Duration(b.at)}
+			if b.kind == Done {
+				e.Outcome = batch.outcomes[row]
+				row++
+			}
+			observe(e)
+		}
+		clear(batch.outcomes) // lets go of texts
+		pause.Reset(rest)
+		select {
+		case <-pause.C:
+		case <-r.many:
+		case <-r.over:
+		}
+	}
+}
+
 // Sent implements Recorder.
-func (r *recorder) Sent(i int, at int64) { r.tell(Event{Kind: Sent, Index: i, At: time.Duration(at)}) }
+func (r *recorder) Sent(i int, at int64) { r.tell(Sent, i, at, nil) }
 
 // First implements Recorder.
-func (r *recorder) First(i int, at int64) {
-	r.tell(Event{Kind: First, Index: i, At: time.Duration(at)})
-}
+func (r *recorder) First(i int, at int64) { r.tell(First, i, at, nil) }
 
 // Done implements Recorder. It completes the row with what follows from it.
 func (r *recorder) Done(i int, at int64, o *sample.Outcome) {
 	row := *o
-	prompt := &r.config.Prompts[i]
-	row.ID, row.Scheduled = r.config.requestID(i), int64(r.config.Arrivals[i])
+	row.Scheduled = int64(r.config.Arrivals[i])
 	counted, early, cut, lumps, ended := 0, 0, 0, 0, 0
 	switch {
 	case row.Outcome != sample.OK:
-		if what := r.config.advice(&row, prompt.IDs != nil); what != "" {
+		if what := r.config.advice(&row, r.tokenIDs); what != "" {
 			row.Error += "; " + what
+		}
+		if r.config.Redact != nil {
+			row.Error = r.config.Redact(row.Error)
 		}
 	case row.OutputTokens == sample.Absent:
 		row.OutputTokens = row.Events
@@ -110,7 +161,7 @@ func (r *recorder) Done(i int, at int64, o *sample.Outcome) {
 		// Whatever the reason: vLLM and others lower max_tokens to what the
 		// context leaves and end with length. Events alone would not tell:
 		// one may carry several tokens.
-		if r.config.IgnoreEOS && row.OutputTokens < r.config.asked(prompt) {
+		if r.config.IgnoreEOS && row.OutputTokens < r.limit.of(r.config.Prompts.MaxTokens(i)) {
 			early = 1
 			if row.Finish == "length" {
 				cut = 1
@@ -120,47 +171,68 @@ func (r *recorder) Done(i int, at int64, o *sample.Outcome) {
 			lumps = 1
 		}
 	}
-	row.Derive()
 	r.mu.Lock()
-	r.rows[i], r.done[i] = row, true
+	r.at[i] = 1 + r.rows.add(i, row.Scheduled, &row)
+	r.tally.add(&row)
 	r.counted, r.early, r.cut, r.lumps, r.ended = r.counted+counted, r.early+early, r.cut+cut, r.lumps+lumps, r.ended+ended
 	r.last = max(r.last, at)
 	if ended > counted {
 		r.tokens, r.events = r.tokens+row.OutputTokens, r.events+row.Events
 	}
 	r.mu.Unlock()
-	r.tell(Event{Kind: Done, Index: i, At: time.Duration(at), Outcome: row})
+	if r.watched {
+		row.ID, row.Gaps = r.ids.of(i), nil
+		row.Derive()
+		r.tell(Done, i, at, &row)
+	}
 }
 
-func (r *recorder) tell(e Event) {
+// tell has the observer told, of a row if it is Done.
+func (r *recorder) tell(kind Kind, i int, at int64, row *sample.Outcome) {
 	if !r.watched {
 		return
 	}
 	r.mu.Lock()
-	r.waiting = append(r.waiting, e)
+	r.waiting.events = append(r.waiting.events, brief{kind, int32(i), at})
+	if row != nil {
+		r.waiting.outcomes = append(r.waiting.outcomes, *row)
+	}
+	waiting := len(r.waiting.events)
 	r.mu.Unlock()
+	signal(r.more)
+	if waiting >= crowd {
+		signal(r.many)
+	}
+}
+
+// signal puts a token into c unless it holds one.
+func signal(c chan<- struct{}) {
 	select {
-	case r.more <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// close returns when the observer has seen everything. Nothing may be told
-// afterwards.
-func (r *recorder) close() {
+// close returns when the observer has seen everything and all rows can be read,
+// or says why they cannot. Nothing may be told afterwards.
+func (r *recorder) close() error {
 	if r.watched {
+		close(r.over)
 		close(r.more)
 		r.observer.Wait()
+		r.waiting = told{}
 	}
+	return r.rows.finish()
 }
 
-// table holds the rows that are complete, in order of the schedule.
-func (r *recorder) table() *sample.Table {
-	t := &sample.Table{}
-	for i, ok := range r.done {
-		if ok {
-			t.Append(r.rows[i])
+// measured is the rows that are complete, in order of the schedule. The
+// recorder is of no use afterwards.
+func (r *recorder) measured() *Measured {
+	done := r.at[:0]
+	for _, at := range r.at {
+		if at > 0 {
+			done = append(done, at-1)
 		}
 	}
-	return t
+	return &Measured{at: done, rows: r.rows, ids: r.ids, arrivals: r.config.Arrivals}
 }

@@ -33,6 +33,7 @@ type Plan struct {
 	Start   time.Time   // instants are counted from here
 	Timeout time.Duration
 	At      []time.Duration // when request i is due, from Start; never decreasing
+	Limit   int             // most requests in flight at a time, those above wait in their order; 0: no limit
 
 	// Request returns request i. It is cheap and safe for concurrent use.
 	// It is a function so that a point of a million requests need not hold
@@ -52,11 +53,30 @@ type Request struct {
 type Recorder interface {
 	Sent(i int, at int64)                    // request i is about to be written, for the first time
 	First(i int, at int64)                   // its first token came
-	Done(i int, at int64, o *sample.Outcome) // all is known of it; o is the caller's again afterwards
+	Done(i int, at int64, o *sample.Outcome) // all is known of it; o is the caller's again afterwards, with its Gaps
 }
 
-// Stats is what a transport knows of a run as a whole.
+// Stats is what a transport knows of a run as a whole. What it does not know is
+// NaN, or 0 where 0 cannot be.
 type Stats struct {
-	Reads  int64 // reads of answers that returned data
-	Resent int64 // times that a request was sent again, its connection having been closed before any answer
+	Reads   int64 // reads of answers that returned data
+	Resent  int64 // times that a request was sent again, its connection having been closed before any answer
+	Streams int   // most requests in flight at a time
+	Conns   int   // most connections open at a time
+	Starved int64 // requests that failed since this machine had no local port or no open file left for them
+
+	// Busy is the share of the time in which the busiest event loop did not
+	// wait for something to do, in [0, 1]: near 1 it could do no more. NaN
+	// for a transport without one.
+	Busy float64
+	// ReadLag is how long bytes had been in this machine when they were
+	// read, by the kernel's receive times, in ns; zero Count: not known.
+	ReadLag Lags
+	Notes   []string // what a person should know of how it went
+}
+
+// Lags are quantiles of a number of delays, in ns.
+type Lags struct {
+	Count         int64
+	P50, P99, Max int64
 }

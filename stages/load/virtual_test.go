@@ -73,10 +73,12 @@ func virtual(t *testing.T, handler http.HandlerFunc, test func(t *testing.T, h *
 // point is n requests, one every 100 ms, the first at once.
 func point(n int) Config {
 	c := Config{Target: Target{URL: "http://localhost:1", Model: "m"}, API: Completions, Timeout: 10 * time.Second, IDPrefix: "p"}
+	var prompts workload.List
 	for i := range n {
-		c.Prompts = append(c.Prompts, workload.Prompt{Text: fmt.Sprint("prompt ", i), MaxTokens: 5})
+		prompts = append(prompts, workload.Prompt{Text: fmt.Sprint("prompt ", i), MaxTokens: 5})
 		c.Arrivals = append(c.Arrivals, time.Duration(i)*100*time.Millisecond)
 	}
+	c.Prompts = prompts
 	return c
 }
 
