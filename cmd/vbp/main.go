@@ -101,7 +101,7 @@ is spent; 130 interrupted.`,
 	})
 	root.AddCommand(
 		newApply(), newPlan(), newValidate(), newGraph(), newList(), newShow(), newPlot(), newCompare(),
-		newWhy(), newImport(), newExport(), newPrune(), newCache(), newInit(), newSchema(), newEngine(), newProxy(), newGuard(), newVersion(),
+		newWhy(), newImport(), newExport(), newPrune(), newCache(), newInit(), newSchema(), newDoctor(), newEngine(), newProxy(), newGuard(), newVersion(),
 	)
 	return root
 }
