@@ -346,7 +346,7 @@ func TestBuildErrors(t *testing.T) {
 		"too few GPUs":         {[]string{"engine: simulated", "engine: vllm, disaggregated: {prefill: {instances: 2}}"}, []string{"mode simple needs 3 GPUs (2 prefill x 1 + 1 decode x 1) and there are 0"}},
 		"no such command":      {[]string{"engine: simulated", "engine: command, run: 'no-such-server --port {port}'"}, []string{"mode simple: ", "no program no-such-server on PATH", "write its whole path"}},
 		"half a data set":      {[]string{"kind: random, input_tokens: 8, output_tokens: 3, range_ratio: 0", "kind: sharegpt, path: half.json"}, []string{"workload.dataset: ", "half.json"}},
-		"token ids for chat":   {[]string{"requests: 4", "requests: 4, api: chat"}, []string{"random dataset are token ids", "use api: completions"}},
+		"token ids for chat":   {[]string{"requests: 4", "requests: 4, api: chat"}, []string{"kind random are token ids", "use api: completions"}},
 		"no such fact":         {[]string{"sent == 4", "sent == 4 && laziness < 1"}, []string{"valid: sent == 4 && laziness < 1: no point has a fact laziness; there is: planned, sent, ", "cache_reset"}},
 	} {
 		t.Run(name, func(t *testing.T) {

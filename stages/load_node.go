@@ -28,6 +28,7 @@ import (
 // Files of a load artefact.
 const (
 	samplesFile = "samples.parquet"
+	spoolFile   = "rows.spool" // while it is made
 	metricsFile = "metrics.parquet"
 )
 
@@ -35,10 +36,14 @@ const (
 // digest the input holds, and the objectives that live attainment is shown
 // for, which change nothing that is measured.
 type loadWork struct {
-	source *workload.Source
-	slo    specs.SLO
-	redact func(string) string // of secrets that a server may repeat
-	gpus   int                 // that rates are divided by; 0: none, or not known
+	source   *workload.Source
+	workload *specs.Workload // what is hashed of it is in the input
+	client   load.Transport
+	sources  []string // source addresses of the client
+	counts   string   // folder of token counts
+	slo      specs.SLO
+	redact   func(string) string // of secrets that a server may repeat
+	gpus     int                 // that rates are divided by; 0: none, or not known
 }
 
 // work measures one point. An error leaves nothing: that of an interrupt, or
@@ -58,16 +63,23 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 	if err != nil {
 		return err
 	}
-	prompts, notes, err := w.source.Draw(in.Workload.Requests, in.Workload.Seed, in.Repeat)
-	if err != nil {
-		return err
-	}
-	schedule, err := arrivals.Schedule(in.Workload.Arrivals, in.Workload.Burstiness,
-		in.Workload.Requests, in.QPS, in.Workload.Seed, in.Repeat)
-	if err != nil {
-		return err
-	}
 	e := srv.Endpoint()
+	arriving := process(w.workload, in.QPS, w.source.Times())
+	schedule, err := arrivals.Schedule(arriving, in.Workload.Seed, in.Repeat)
+	if err != nil {
+		return err
+	}
+	if err := w.room(e, in.QPS, timeout, len(schedule)); err != nil {
+		return err
+	}
+	prompts, counting, err := w.draw(ctx, in, e, len(schedule))
+	if err != nil {
+		return err
+	}
+	notes := append(prompts.Notes, counting...)
+	if note := traceEnds(arriving, len(schedule)); note != "" {
+		notes = append(notes, note)
+	}
 	queues := newQueues(e)
 	defer queues.close()
 	note, err := cooldown(ctx, rt, srv.lastEnd, rest, limit, queues.ask)
@@ -83,56 +95,62 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 		notes = append(notes, resetNote+err.Error())
 	}
 
-	watch := newLive(rt, w.slo, in.Workload.Requests, schedule)
+	watch := newLive(rt, w.slo, len(schedule), schedule)
 	metrics, err := startMetrics(ctx, rt, e, in.Deployment.Connector, in.ServerMetrics)
 	if err != nil {
 		return err
 	}
 	before := queues.ask(ctx)
-	table, err := load.Run(ctx, load.Config{
+	measured, err := load.Measure(ctx, load.Config{
 		Target: load.Target{URL: e.URL, Model: e.Model, Headers: e.Headers},
 		API:    in.Workload.API, Prompts: prompts, Arrivals: schedule, Timeout: timeout,
 		IgnoreEOS: in.Workload.IgnoreEOS, Body: taggedBody(in, rt.Attempt), IDPrefix: rt.Attempt,
+		MaxConcurrency: in.Workload.MaxConcurrency, Spool: filepath.Join(rt.Dir, spoolFile), Redact: w.redact,
 		Abort: srv.Died(), AbortErr: srv.Err,
-	}, load.NewHTTP(), watch.observe)
+	}, w.client, watch.observe)
+	if measured != nil {
+		defer measured.Close()
+	}
 	watch.tell(true)
 	srv.lastEnd, srv.points = rt.Now(), srv.points+1
 	unread := metrics.end()
 	var death *load.Aborted
-	if err != nil && (!errors.As(err, &death) || ctx.Err() != nil || table.Len() == 0) {
+	if err != nil && (!errors.As(err, &death) || ctx.Err() != nil || measured.Len() == 0) {
 		return err
 	}
-	notes = append(notes, load.Notes(table.Meta.Extra)...)
+	meta := measured.Meta
+	notes = append(notes, load.Notes(meta.Extra)...)
+	if note := w.held(meta.Facts, schedule); note != "" {
+		notes = append(notes, note)
+	}
 	// Whatever comes now, what was measured is kept, and the record says what
 	// was wrong.
 	var unwell error
 	if death != nil {
 		unwell = death.Err
-		notes = append(notes, fmt.Sprintf("the server ended when %d of %d requests had been sent: %v", table.Len(), len(schedule), death.Err))
+		notes = append(notes, fmt.Sprintf("the server ended when %d of %d requests had been sent: %v", measured.Len(), len(schedule), death.Err))
 	} else {
 		notes = append(notes, unread...) // of a dead one it would be no news
-		if unwell, err = wellAfter(ctx, in, srv, rt, table); err != nil {
+		if unwell, err = w.wellAfter(ctx, in, srv, rt, meta.Facts[sample.Timeout] > 0); err != nil {
 			return err
 		}
 		if unwell != nil {
 			notes = append(notes, fmt.Sprintf("after the load: %v", unwell))
 		}
 	}
-	if err := metrics.write(filepath.Join(rt.Dir, metricsFile), table.Meta.Start); err != nil {
+	if err := metrics.write(filepath.Join(rt.Dir, metricsFile), meta.Start); err != nil {
 		notes = append(notes, fmt.Sprintf("server metrics are not kept: %v", err))
-	}
-	for i := range table.Error {
-		table.Error[i] = w.redact(table.Error[i])
 	}
 	for i := range notes {
 		// A dead server's last log lines are in its log; a note is one line.
 		notes[i] = w.redact(firstLine(notes[i]))
 	}
-	table.Meta = w.meta(in, srv, table.Meta)
+	meta = w.meta(in, srv, meta)
+	meta.Extra["prompt_counting"], meta.Extra["arrivals"] = w.redact(prompts.Counting), arriving.String()
 	if len(notes) > 0 {
-		table.Meta.Extra[notesKey] = strings.Join(notes, "\n")
+		meta.Extra[notesKey] = strings.Join(notes, "\n")
 	}
-	f := table.Meta.Facts
+	f := meta.Facts
 	f["cache_reset"], f["healthy_after"], f["order"] = boolFact(reset), boolFact(unwell == nil), float64(srv.points)
 	f["restarts"] = float64(rt.Restarts)
 	if srv.slowdown > 0 {
@@ -142,12 +160,32 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 		f["queue_before"] = before.requests
 	}
 	metrics.facts(f)
-	if err := collect.WriteSamples(filepath.Join(rt.Dir, samplesFile), table); err != nil {
+	if err := collect.WriteRows(filepath.Join(rt.Dir, samplesFile), meta, measured); err != nil {
+		return err
+	}
+	if err := measured.Close(); err != nil {
 		return err
 	}
 	rt.Keep(pipeline.Record{Facts: f, Environment: srv.Environment(), Notes: notes})
 	return nil
 }
+
+// held says that a limit of requests in flight kept a point from its rate, so
+// that it says nothing of the servers at that rate; "" if it did not.
+func (w loadWork) held(f map[string]float64, schedule []time.Duration) string {
+	asked := arrivals.TraceRate(schedule) // NaN of fewer than two
+	if !(f["achieved_qps"] < keptRate*asked) || f["slot_waited"] == 0 {
+		return ""
+	}
+	return fmt.Sprintf("workload.max_concurrency %d held %s of the requests back, up to %.3g s: %.3g were sent per second, and %.3g were due; latencies count from the sending",
+		w.workload.MaxConcurrency, share(f["slot_waited"]), f["slot_wait_max_ms"]/1e3, f["achieved_qps"], asked)
+}
+
+// keptRate is the share of its rate from which on a point counts as loaded at
+// it: that of the default rule about schedule_kept, which is about the client.
+const keptRate = 0.97
+
+func share(x float64) string { return strconv.FormatFloat(100*x, 'f', 0, 64) + " %" }
 
 // durations are those of the input: how long a request may take, how long the
 // deployment is left alone before the point, and how long at most.
@@ -167,8 +205,8 @@ func (in *loadInput) durations() (timeout, rest, limit time.Duration, err error)
 // the next step (https://github.com/vllm-project/vllm/issues/22545).
 // The error is ctx's: nothing is known then. A short question is asked to its
 // end all the same, so that an interrupt just then loses no whole point.
-func wellAfter(ctx context.Context, in loadInput, srv *serving, rt *pipeline.Runtime, table *sample.Table) (unwell, err error) {
-	if unwell := srv.Check(context.WithoutCancel(ctx)); unwell != nil || table.Meta.Facts[sample.Timeout] == 0 {
+func (w loadWork) wellAfter(ctx context.Context, in loadInput, srv *serving, rt *pipeline.Runtime, timeouts bool) (unwell, err error) {
+	if unwell := srv.Check(context.WithoutCancel(ctx)); unwell != nil || !timeouts {
 		return unwell, nil
 	}
 	rt.Emit(pipeline.Event{Text: "asking whether the servers still answer, since requests timed out"})
@@ -176,7 +214,7 @@ func wellAfter(ctx context.Context, in loadInput, srv *serving, rt *pipeline.Run
 		API: in.Workload.API, IgnoreEOS: in.Workload.IgnoreEOS, Body: in.Workload.Body,
 		Timeout: in.Timeout, Seed: in.Workload.Seed,
 	}
-	report, err := more.send(ctx, srv.Endpoint(), "after-"+rt.Attempt, 1, everyReplica(in.Deployment))
+	report, err := more.send(ctx, srv.Endpoint(), w.client, "after-"+rt.Attempt, 1, everyReplica(in.Deployment))
 	srv.lastEnd = rt.Now()
 	if err == nil && report.TimedOut > 0 {
 		srv.hung = fmt.Errorf("the servers hang: after requests had timed out, %d of %d further ones had no answer within %s either, though /health is answered", report.TimedOut, report.Sent, in.Timeout)
@@ -270,12 +308,9 @@ func (w loadWork) meta(in loadInput, srv deploy.Running, m sample.Meta) sample.M
 	if m.Extra == nil {
 		m.Extra = make(map[string]string)
 	}
-	m.Extra["prompt_counting"] = workload.Counting
 	if text, err := json.Marshal(env); err == nil { // a map of strings
 		m.Extra[environmentKey] = string(text)
 	}
-	m.Extra["client"] = in.Client
-	m.Extra["arrivals"] = in.Workload.Arrivals + ", as drawn: not rescaled to the rate" // vLLM's client rescales
 	if m.Facts == nil {
 		m.Facts = make(map[string]float64)
 	}

@@ -127,7 +127,7 @@ func TestLoad(t *testing.T) {
 	for what, c := range map[string][2]any{
 		"rate": {m.Rate, 1000.0}, "repeat": {m.Repeat, 0}, "seed": {m.Seed, int64(7)}, "model": {m.Model, "m"},
 		"data set": {m.Dataset, "random"}, "engine": {m.Engine, "fake/1"}, "host": {m.Host, "host"}, "GPUs": {m.GPUs, 2},
-		"TP": {m.Config["tensor_parallel_size"], "2"}, "counting": {m.Extra["prompt_counting"], "bytes/4"},
+		"TP": {m.Config["tensor_parallel_size"], "2"}, "counting": {m.Extra["prompt_counting"], "exact: prompts are token ids"},
 		"client": {m.Extra["client"] != "", true},
 		"axes":   {axesLabel(m.Axes), "qps=1000 repeat=0"}, // the key knows no other
 		"start":  {m.Start >= before.UnixNano() && m.Start <= time.Now().UnixNano(), true},

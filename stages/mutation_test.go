@@ -328,7 +328,7 @@ func TestMutatedStageVersion(t *testing.T) {
 		for _, d := range p.Decisions {
 			switch {
 			case d.Node.ID == point:
-				if d.Action != pipeline.Run || !reads(d.Why, field+": .../... -> another/9") {
+				if d.Action != pipeline.Run || !reads(d.Why, field+": ... -> another/9") {
 					t.Errorf("%s: %s, %s", field, d.Action, d.Why)
 				}
 			case d.Action != pipeline.Run && d.Action != pipeline.Pending:

@@ -8,6 +8,7 @@ import (
 
 	"vbp/specs"
 	"vbp/stages/deploy"
+	"vbp/stages/load"
 )
 
 // standing is all that makes two points share a running deployment, as JSON.
@@ -21,6 +22,7 @@ type resolved struct {
 	sideBySide bool
 	on         standing
 
+	client   load.Transport    // that loads and warms it up
 	programs string            // identity of engine and proxy, as far as it can be known
 	host     string            // fingerprint of the hardware
 	gpus     int               // that it runs on, simulated ones too; 0: none, or not known
@@ -71,7 +73,10 @@ func (b *builder) newResolved(p specs.Point) (resolved, error) {
 		return r, fmt.Errorf("mode %s: %w", p.Mode, err)
 	}
 	r.deploy = deployInput{r.deployment, s.deploy.ReadyTimeout.String(), p.Config.Workload.API}
-	r.warmup = newWarmupInput(p, r.deployment, s)
+	if r.client, err = clientOf(p.Mode, r.deployment, s.load); err != nil {
+		return r, err
+	}
+	r.warmup = newWarmupInput(p, r.deployment, s, r.client)
 	r.sideBySide = s.load.SideBySide && r.deployment.Endpoint == ""
 	data, err := json.Marshal(struct {
 		Deploy     deployInput

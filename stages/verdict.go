@@ -65,6 +65,15 @@ var always = []ownRule{
 	{"queue_before", "queue_before == 0", true},   // else it is partly the load of others
 	{"warmup_slowdown", "warmup_slowdown < 1.5", true},
 	{"planned", "sent == planned", true},
+
+	// Of the client: what it could not do is not the server's doing. Half a
+	// second of not running is what a suspended or starved process has, and
+	// a busy machine has not; a tenth is what every measurement leaves free
+	// that is not at its limit.
+	{"client_starved", "client_starved == 0", true},
+	{"client_stall_max_ms", "client_stall_max_ms < 500", true},
+	{"client_busy", "client_busy < 0.9", true},
+	{"client_cpu_share", "client_cpu_share < 0.9", true},
 }
 
 // treatment are rules that hold for every point of a deployment with a

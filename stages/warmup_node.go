@@ -26,7 +26,8 @@ type warmupInput struct {
 	Seed      int64          `json:"seed"`
 	Instances int            `json:"instances"`
 
-	first *firstPace // of the deployment; no part of what is sent
+	first  *firstPace // of the deployment; no part of what is sent
+	client load.Transport
 }
 
 // firstPace is how fast the warm-up of a deployment's first start in an apply
@@ -51,7 +52,7 @@ func (f *firstPace) slowdown(p warmup.Pace) float64 {
 }
 
 // newWarmupInput is the warm-up of a point's deployment; nil if there is none.
-func newWarmupInput(p specs.Point, d deploy.Deployment, s settings) *warmupInput {
+func newWarmupInput(p specs.Point, d deploy.Deployment, s settings, client load.Transport) *warmupInput {
 	if s.warmup.Requests == 0 {
 		return nil
 	}
@@ -59,7 +60,7 @@ func newWarmupInput(p specs.Point, d deploy.Deployment, s settings) *warmupInput
 	return &warmupInput{
 		Requests: s.warmup.Requests, API: w.API, IgnoreEOS: w.IgnoreEOS, Body: w.Body,
 		Timeout: s.load.Timeout.String(), Seed: w.Seed, Instances: instances(d),
-		first: &firstPace{},
+		first: &firstPace{}, client: client,
 	}
 }
 
@@ -71,7 +72,7 @@ func (b *builder) addWarmup(label, service, mode string, in warmupInput) (string
 	}
 	n := &pipeline.Node{
 		ID: warmupPrefix + label, Stage: "warmup", Group: "warmup", Kind: pipeline.Effect, Input: raw,
-		Needs: []string{service}, Work: warmupWork(in.first),
+		Needs: []string{service}, Work: warmupWork(in.first, in.client),
 	}
 	b.made["warmup"] = append(b.made["warmup"], made{id: n.ID, mode: mode})
 	return n.ID, b.addNode(n)
@@ -90,7 +91,7 @@ func instances(d deploy.Deployment) int {
 
 // warmupWork warms a deployment up and tells it how its pace compares with the
 // first start's.
-func warmupWork(first *firstPace) func(context.Context, pipeline.Input, *pipeline.Runtime) error {
+func warmupWork(first *firstPace, client load.Transport) func(context.Context, pipeline.Input, *pipeline.Runtime) error {
 	return func(ctx context.Context, raw pipeline.Input, rt *pipeline.Runtime) error {
 		var in warmupInput
 		if err := raw.Decode(&in); err != nil {
@@ -100,7 +101,7 @@ func warmupWork(first *firstPace) func(context.Context, pipeline.Input, *pipelin
 		if !ok {
 			return fmt.Errorf("a warm-up has no deployment")
 		}
-		report, err := in.send(ctx, srv.Endpoint(), "warmup-"+rt.Attempt, in.Requests, in.Instances)
+		report, err := in.send(ctx, srv.Endpoint(), client, "warmup-"+rt.Attempt, in.Requests, in.Instances)
 		if err != nil {
 			return err
 		}
@@ -113,13 +114,13 @@ func warmupWork(first *firstPace) func(context.Context, pipeline.Input, *pipelin
 }
 
 // send sends n warm-up requests, and at least atOnce at one instant.
-func (in *warmupInput) send(ctx context.Context, e deploy.Endpoint, prefix string, n, atOnce int) (warmup.Report, error) {
+func (in *warmupInput) send(ctx context.Context, e deploy.Endpoint, client load.Transport, prefix string, n, atOnce int) (warmup.Report, error) {
 	timeout, err := time.ParseDuration(in.Timeout)
 	if err != nil {
 		return warmup.Report{}, err
 	}
 	return warmup.Run(ctx, load.Target{URL: e.URL, Model: e.Model, Headers: e.Headers}, warmup.Options{
 		Requests: n, API: in.API, IgnoreEOS: in.IgnoreEOS, Body: in.Body,
-		Timeout: timeout, Seed: in.Seed, MinConcurrent: atOnce, IDPrefix: prefix,
+		Timeout: timeout, Seed: in.Seed, MinConcurrent: atOnce, IDPrefix: prefix, Transport: client,
 	})
 }

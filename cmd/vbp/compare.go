@@ -64,7 +64,7 @@ func openAll(runs []string) ([]*stages.Results, error) {
 			return nil, usageError{fmt.Errorf("two runs are called %q; give each a name of its own", label)}
 		}
 		seen[label] = true
-		r, err := stages.OpenResults(dir, label)
+		r, err := stages.OpenToAsk(dir, label)
 		errs = append(errs, err)
 		results = append(results, r)
 	}

@@ -29,7 +29,7 @@ request rate and SLO scale. No load is repeated.`,
 			if err != nil {
 				return err
 			}
-			r, err := stages.OpenResults(dir, "")
+			r, err := stages.OpenToAsk(dir, "")
 			if err != nil {
 				return bad(err)
 			}

@@ -26,6 +26,7 @@ type questionFlags struct {
 	scaleRate          float64
 	perGPU, separate   bool
 	only               string
+	window             string
 	title              string
 	out                string
 	formats            []string
@@ -42,6 +43,7 @@ func (q *questionFlags) add(cmd *cobra.Command, out string) {
 	f.BoolVar(&q.perGPU, "per-gpu", false, "request rate per GPU on the x axis")
 	f.BoolVar(&q.separate, "separate-rates", false, "show each series' own rates, not only those that all share")
 	f.StringVar(&q.only, "only", "both", "which `objectives` a comparison shows: both, ttft or tpot")
+	f.StringVar(&q.window, "window", "", "`FROM..TO` of each point's schedule whose requests count, such as 30s..90%, or all (default: the run's own)")
 	f.StringVar(&q.title, "title", "", "`text` above the figure")
 	f.StringVar(&q.out, "out", "", "`folder` for the figures (default: "+out+")")
 	f.StringSliceVar(&q.formats, "formats", runs.Formats, "`formats` of the figures")
@@ -74,6 +76,13 @@ func (q *questionFlags) check(cmd *cobra.Command) (stages.Question, error) {
 	}
 	if !slices.Contains([]string{"both", "ttft", "tpot"}, q.only) {
 		return out, usageError{fmt.Errorf("--only is both, ttft or tpot, not %q", q.only)}
+	}
+	if q.window != "" {
+		w, err := analyze.ParseWindow(q.window)
+		if err != nil {
+			return out, usageError{fmt.Errorf("--window: %w", err)}
+		}
+		out.Window = &w
 	}
 	for _, f := range q.formats {
 		if !slices.Contains(runs.Formats, f) {

@@ -20,6 +20,11 @@ func printAnalysis(w io.Writer, a *analyze.Analysis) error {
 			return err
 		}
 	}
+	if line := a.WindowLine(); line != "" {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
 	for _, warning := range a.Warnings {
 		if _, err := fmt.Fprintf(w, "note: %s\n", warning); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"vbp/stages/deploy/engine"
 	"vbp/stages/load"
+	"vbp/stages/load/loop"
 )
 
 // version is what is released; the CHANGELOG says what is in it.
@@ -24,7 +25,7 @@ func newVersion() *cobra.Command {
 		Args:    none,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := map[string]string{
-				"vbp": version, "revision": revision(), "engine": engine.Identity, "client": load.Protocol, "go": runtime.Version(),
+				"vbp": version, "revision": revision(), "engine": engine.Identity, "client": client(), "go": runtime.Version(),
 			}
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
@@ -36,6 +37,15 @@ func newVersion() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
 	return cmd
+}
+
+// client is how this machine measures a server that speaks plain http.
+func client() string {
+	t, err := loop.For("http://localhost", loop.Auto, loop.Options{})
+	if err != nil {
+		return load.Protocol
+	}
+	return t.Protocol()
 }
 
 // revision is the commit that the program was built from, if it was told.

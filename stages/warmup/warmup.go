@@ -56,6 +56,8 @@ type Options struct {
 	// IDPrefix begins request ids; "": "warmup". It should differ between
 	// warm-ups of one deployment.
 	IDPrefix string
+	// Transport sends; nil: net/http.
+	Transport load.Transport
 }
 
 // Report says what came of a warm-up.
@@ -91,12 +93,16 @@ func Run(ctx context.Context, target load.Target, o Options) (Report, error) {
 	c := load.Config{
 		Target: target, API: o.API, Timeout: o.Timeout, IgnoreEOS: o.IgnoreEOS, Body: o.Body,
 		IDPrefix: cmp.Or(o.IDPrefix, "warmup"),
-		Prompts:  prompts(n, o.Seed), Arrivals: make([]time.Duration, n),
+		Prompts:  workload.List(prompts(n, o.Seed)), Arrivals: make([]time.Duration, n),
 	}
 	for i := max(o.MinConcurrent, 1); i < n; i++ {
 		c.Arrivals[i] = c.Arrivals[i-1] + spacing
 	}
-	table, err := load.Run(ctx, c, load.NewHTTP(), nil)
+	transport := o.Transport
+	if transport == nil {
+		transport = load.NewHTTP()
+	}
+	table, err := load.Run(ctx, c, transport, nil)
 	if table == nil {
 		return Report{}, fmt.Errorf("warm-up: %w", err)
 	}
