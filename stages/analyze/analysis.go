@@ -56,16 +56,23 @@ type Params struct {
 // Analysis is the whole answer. Shares are in [0, 1]; an absent number is
 // null in JSON.
 type Analysis struct {
-	Schema   string   `json:"schema"`
-	SLO      SLO      `json:"slo"`
-	PerGPU   bool     `json:"per_gpu,omitempty"`
-	Window   Window   `json:"window,omitzero"` // edges as people write them, such as {"from": "30s", "to": "90%"}; left out: every request counts
-	Series   []Series `json:"series"`
-	Warnings []string `json:"warnings,omitempty"`
+	Schema   string    `json:"schema"`
+	SLO      SLO       `json:"slo"`
+	PerGPU   bool      `json:"per_gpu,omitempty"`
+	Window   Window    `json:"window,omitzero"`    // edges as people write them, such as {"from": "30s", "to": "90%"}; left out: every request counts
+	Windowed *Windowed `json:"windowed,omitempty"` // null without a window
+	Series   []Series  `json:"series"`
+	Warnings []string  `json:"warnings,omitempty"`
 
 	// Counts are what Analyze saw of each point, in the order in which it was
 	// given them; they are not stored.
 	Counts []Count `json:"-"`
+}
+
+// Windowed is what a window makes of the requests of all points.
+type Windowed struct {
+	Sent    int `json:"sent"`
+	LeftOut int `json:"left_out"` // of them
 }
 
 // Count is the requests of one point.
@@ -121,6 +128,11 @@ type Rate struct {
 	Valid        bool      `json:"valid"`               // at least one repeat was valid (then only those are pooled)
 	Reason       string    `json:"reason,omitempty"`    // why it is not
 	Each         []Repeat  `json:"each"`
+
+	// HeldAt is the rate that was sent where max_concurrency held requests
+	// back, so that QPS was not offered; null where it was. Such a rate is no
+	// part of crossings and capacity.
+	HeldAt *float64 `json:"held_at_qps,omitempty"`
 }
 
 // Intervals are 95 % intervals of the shares: low, high.

@@ -61,6 +61,13 @@ func Analyze(points []Point, p Params) (*Analysis, error) {
 		a.Series = append(a.Series, s)
 		a.Warnings = append(a.Warnings, c.warnings...)
 	}
+	if !p.Window.IsZero() {
+		a.Windowed = &Windowed{}
+		for _, c := range a.Counts {
+			a.Windowed.Sent += c.Sent + c.LeftOut
+			a.Windowed.LeftOut += c.LeftOut
+		}
+	}
 	return a, nil
 }
 

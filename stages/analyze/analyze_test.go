@@ -234,3 +234,30 @@ func TestMillisecondsAreAsWritten(t *testing.T) {
 		}
 	}
 }
+
+// A rate that max_concurrency kept from being sent says nothing of what a
+// deployment carries at it.
+func TestHeldBackRatesAreNotOffered(t *testing.T) {
+	sent := func(rate, achieved, waited float64) Point {
+		p := at("simple", rate, 0, 10, 0)
+		p.Table.Meta.Facts = map[string]float64{"achieved_qps": achieved, "slot_waited": waited}
+		return p
+	}
+	a := analyze(t, params(), sent(1, 1, 0.5), sent(2, 1.9, 0), sent(4, 2.5, 0.9), sent(8, 2.6, 0.9))
+	s := a.Series[0]
+	if c := s.Capacity.Both; c.Bound != AtLeast || c.Value == nil || *c.Value != 2 {
+		t.Errorf("capacity %+v", c)
+	}
+	for i, want := range []float64{0, 0, 2.5, 2.6} {
+		if got := s.Rates[i].HeldAt; (got == nil) != (want == 0) || got != nil && *got != want {
+			t.Errorf("rate %v is held at %v, want %v", s.Rates[i].QPS, got, want)
+		}
+	}
+	if len(a.Warnings) != 2 || !strings.Contains(a.Warnings[0], "rate 4: max_concurrency held requests back, and 2.5 were sent per second") {
+		t.Errorf("warnings %q", a.Warnings)
+	}
+	a = analyze(t, params(), sent(4, 2.5, 0.9))
+	if c := a.Series[0].Capacity.Both; c.Bound != Unknown || c.Value != nil {
+		t.Errorf("capacity of held rates alone: %+v", c)
+	}
+}

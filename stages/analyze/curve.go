@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"gonum.org/v1/gonum/stat"
+
 	"vbp/stages/sample"
 )
 
@@ -48,6 +50,7 @@ func (c *curve) add(r rates, x float64) error {
 	rate := Rate{QPS: x, Each: []Repeat{}}
 	var valid, all pool
 	var reasons []string
+	var held []float64
 	for _, p := range r.points {
 		rows, err := p.rows(c.params.Window)
 		if err != nil {
@@ -65,6 +68,9 @@ func (c *curve) add(r rates, x float64) error {
 		if !each.Valid {
 			each.Reason = reason(p)
 			reasons = append(reasons, each.Reason)
+		}
+		if sent, ok := heldAt(&p.Table.Meta); ok {
+			held = append(held, sent*x/r.rate)
 		}
 		if s.sent > 0 {
 			m := member{s, s.at(1), s.sent, each.LeftOut, outputOf(rows)}
@@ -95,6 +101,11 @@ func (c *curve) add(r rates, x float64) error {
 	}
 	s := pooled.fill(&rate)
 	c.warnUnknown(x, s)
+	if len(held) > 0 {
+		mean := stat.Mean(held, nil) // of its repeats
+		rate.HeldAt = &mean
+		c.warn("rate %s: max_concurrency held requests back, and %s were sent per second: the rate counts neither for crossings nor for the capacity", number(x), number(math.Round(mean*10)/10))
+	}
 	c.rates = append(c.rates, rate)
 	scales := []ScalePoint{}
 	for _, scale := range ascending(c.params.Scales) {
@@ -102,6 +113,17 @@ func (c *curve) add(r rates, x float64) error {
 	}
 	c.scales = append(c.scales, scales)
 	return nil
+}
+
+// keptShare is how much of a rate must have been sent for it to count as
+// offered, as in the default rule about schedule_kept.
+const keptShare = 0.97
+
+// heldAt is the rate that was sent at a point whose limit of requests in flight
+// kept it from being the one that was asked for.
+func heldAt(m *sample.Meta) (sent float64, held bool) {
+	sent, told := m.Facts["achieved_qps"]
+	return sent, told && m.Facts["slot_waited"] > 0 && sent < keptShare*m.Rate
 }
 
 // rows are those of the point that lie in the window.
@@ -225,8 +247,18 @@ func (c *curve) series(at float64) Series {
 		c.warn("no scale curve: it has no rate %s, only %s", number(at), numbers(c.xs()))
 	}
 
+	var offered []Rate
+	gaps := slices.Clone(c.missing)
+	for _, r := range s.Rates {
+		if r.HeldAt == nil {
+			offered = append(offered, r)
+		} else {
+			gaps = append(gaps, r.QPS)
+		}
+	}
+	slices.Sort(gaps)
 	byRate := func(y func(Shares) float64) []vertex {
-		return withGaps(vertices(s.Rates, func(r Rate) vertex { return vertex{r.QPS, y(r.Shares)} }), c.missing)
+		return withGaps(vertices(offered, func(r Rate) vertex { return vertex{r.QPS, y(r.Shares)} }), gaps)
 	}
 	byScale := func(y func(Shares) float64) []vertex {
 		return vertices(s.Scales.Points, func(q ScalePoint) vertex { return vertex{q.Scale, y(q.Shares)} })

@@ -235,14 +235,8 @@ func (c *counted) leftOut() int { return c.Len() - c.n }
 // WindowLine says in a sentence which requests count and how many do not; ""
 // if all do because nothing else was asked.
 func (a *Analysis) WindowLine() string {
-	if a.Window.IsZero() {
+	if a.Windowed == nil {
 		return ""
 	}
-	all, left := 0, 0
-	for _, s := range a.Series {
-		for _, r := range s.Rates {
-			all, left = all+r.Sent+r.LeftOut, left+r.LeftOut
-		}
-	}
-	return fmt.Sprintf("Window %s of each point's schedule: %d of %d requests were due outside it and do not count.", a.Window, left, all)
+	return fmt.Sprintf("Window %s of each point's schedule: %d of %d requests were due outside it and do not count.", a.Window, a.Windowed.LeftOut, a.Windowed.Sent)
 }

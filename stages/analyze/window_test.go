@@ -206,7 +206,7 @@ func TestAllThatIsAnalyzedIsOfTheWindow(t *testing.T) {
 					}
 				}
 			}
-			a.Window, a.Warnings = Window{}, nil
+			a.Window, a.Windowed, a.Warnings = Window{}, nil, nil
 			var b bytes.Buffer
 			if err := a.WriteJSON(&b); err != nil {
 				rt.Fatal(err)
@@ -250,7 +250,7 @@ func TestARateWithNothingInTheWindowIsNotMeasured(t *testing.T) {
 	if want := []Count{{Sent: 2, LeftOut: 1}, {LeftOut: 2}}; !slices.Equal(a.Counts, want) {
 		t.Errorf("counts %+v, want %+v", a.Counts, want)
 	}
-	if got, want := a.WindowLine(), "Window 1m0s.. of each point's schedule: 1 of 3 requests were due outside it and do not count."; got != want {
+	if got, want := a.WindowLine(), "Window 1m0s.. of each point's schedule: 3 of 5 requests were due outside it and do not count."; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	var b bytes.Buffer

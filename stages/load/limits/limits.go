@@ -67,8 +67,8 @@ func (l Limits) Check(n Need) error {
 	less := fmt.Sprintf("or need fewer: workload.max_concurrency, or a stages.load.timeout below %v", n.Timeout)
 	if have := l.Files - l.Open - spareFiles; l.Files > 0 && streams > have {
 		want := streams + l.Open + spareFiles
-		return fmt.Errorf("up to %d requests can be in flight at a time (%v requests per second, each for up to %v), and this process may open %d more files; raise it in this shell with: ulimit -n %d (as root, or below the hard limit of ulimit -Hn), %s",
-			streams, n.Rate, n.Timeout, max(0, have), want, less)
+		return fmt.Errorf("up to %d requests can be in flight at a time (%v requests per second, each for up to %v), and this process may open %d more files; raise it for this shell, as root, with: prlimit --pid $$ --nofile=%d:%d (for good: nofile in /etc/security/limits.conf), %s",
+			streams, n.Rate, n.Timeout, max(0, have), want, want, less)
 	}
 	if n.Server.IsLoopback() && n.Server.Is4() {
 		return nil // any address of 127.0.0.0/8 can be a source

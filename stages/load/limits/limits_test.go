@@ -34,7 +34,7 @@ func TestCheck(t *testing.T) {
 		t.Error(err)
 	}
 	need.Timeout = 200 * time.Second
-	if err := l.Check(need); err == nil || !strings.Contains(err.Error(), "ulimit -n 20101") {
+	if err := l.Check(need); err == nil || !strings.Contains(err.Error(), "prlimit --pid $$ --nofile=20101:20101") {
 		t.Errorf("%v", err)
 	}
 	l.Files = 1 << 20
