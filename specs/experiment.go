@@ -98,7 +98,7 @@ type Pool struct {
 type Workload struct {
 	Dataset        Dataset
 	API            string        // completions, chat
-	Requests       int           // of a point, at most; 0: only Duration ends it
+	Requests       int           // of a point, at most; 0: only Duration ends it, or the trace
 	Duration       time.Duration // of a point's schedule, at most; 0: only Requests ends it
 	MaxConcurrency int           // requests in flight, at most; 0: no limit
 	Arrivals       string        // poisson, constant, gamma, ramp, trace

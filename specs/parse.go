@@ -221,6 +221,7 @@ func (r *reader) validate(e *Experiment, root *node) {
 	r.validateSweep(e, root)
 	for i := range e.Stages {
 		r.validateStage(&e.Stages[i], root)
+		r.validateWindow(&e.Stages[i], e.Workload.Duration, root)
 	}
 	r.validateGraph(e, root)
 	r.validateValid(e, root)

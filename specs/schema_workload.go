@@ -10,7 +10,7 @@ func workloadSchema() *schema {
 	s := closed(workloadKeys, forms{
 		"dataset":         datasetSchema(),
 		"api":             choice(apis...).says("API", "Endpoint of the server that requests go to: /v1/completions or /v1/chat/completions.").or("completions"),
-		"requests":        count(1, maxCount).says("Requests", "Requests that are sent at each point, at most; with a duration and without this, it alone ends the point.").or(300),
+		"requests":        count(1, maxCount).says("Requests", "Requests that are sent at each point, at most. Default: 300; none if a duration or a trace ends the point."),
 		"duration":        duration(0).says("Duration", "How long requests are sent at each point, at most, a duration; 0 for as long as requests takes.").or(time.Duration(0).String()),
 		"max_concurrency": count(0, maxCount).says("Most in flight", "Requests that are in flight at once, at most: one that is due waits for another's end, and how long is kept. 0 for no limit.").or(0),
 		"arrivals":        choice(arrivalKinds...).says("Arrivals", "How requests are spaced: at random as independent users are (poisson), evenly (constant), with a burstiness of your own (gamma), at random with a rate that rises (ramp), or as in a trace.").or(arrivalKinds[0]),

@@ -273,7 +273,6 @@ func (r *reader) validateStage(s *Stage, root *node) {
 	r.validateNeeds(s, kind, root)
 	r.validateCooldown(s, root)
 	r.validateTransport(s, root)
-	r.validateWindow(s, root)
 	c := s.Command
 	if c == nil {
 		return

@@ -79,6 +79,10 @@ func (r *reader) decodeQPS(n *node) []float64 {
 				r.errorf(item.pos, hint, "sweep.qps: %s %s", item.text, wrong)
 			}
 		} else if before := len(r.errs); true {
+			if slices.Contains([]string{"inf", "+inf", ".inf", "+.inf"}, strings.ToLower(item.text)) {
+				r.errorf(item.pos, "for a closed loop, as vLLM's --request-rate inf with --max-concurrency: a rate above what the server carries, and workload.max_concurrency", "sweep.qps: %s is no rate", item.text)
+				continue
+			}
 			rate := r.positive(item, "sweep.qps")
 			if rate > mostQPS || rate > 0 && rate < leastQPS {
 				r.errorf(item.pos, "", "sweep.qps: %s is out of range: from one request in 11 days to a million a second", item.text)
@@ -212,7 +216,7 @@ func (r *reader) validateSweep(e *Experiment, root *node) {
 	switch {
 	case !root.has("sweep", "qps"):
 		r.missing(root.where("sweep", "qps"), "sweep: {qps: [1, 2, 4]}", "sweep.qps is missing: say which request rates to measure")
-	case len(e.Sweep.QPS) == 0:
+	case len(e.Sweep.QPS) == 0 && r.emptyList(root.find("sweep", "qps")):
 		r.errorf(root.where("sweep", "qps"), "sweep: {qps: [1, 2, 4]}", "sweep.qps is empty")
 	}
 	rates := []*float64{e.ScaleRate}
@@ -231,3 +235,7 @@ func (r *reader) validateSweep(e *Experiment, root *node) {
 		}
 	}
 }
+
+// emptyList reports whether a list has nothing in it: one in which everything
+// is wrong was told of already.
+func (r *reader) emptyList(n *node) bool { return n.isNull() || n.kind == list && len(n.items) == 0 }

@@ -1,6 +1,9 @@
 package specs
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 var windowKeys = []string{"from", "to"}
 
@@ -41,8 +44,9 @@ func (r *reader) edge(n *node, where string) Edge {
 }
 
 // validateWindow checks that something lies between the edges, as far as that
-// is known before there is a point.
-func (r *reader) validateWindow(s *Stage, root *node) {
+// is known before there is a point: of one that lasts so long at most, if that
+// is not 0.
+func (r *reader) validateWindow(s *Stage, duration time.Duration, root *node) {
 	if s.Analyze == nil {
 		return
 	}
@@ -53,6 +57,10 @@ func (r *reader) validateWindow(s *Stage, root *node) {
 		from.Share > 0 && to.Share > 0 && to.Share <= from.Share
 	if from.Share == 1 {
 		at, empty = root.where("stages", s.Name, "window", "from"), true
+	}
+	if duration > 0 && from.At >= duration {
+		r.errorf(root.where("stages", s.Name, "window", "from"), "the window begins after the end of every point", "stages.%s.window is empty: a point lasts %v (workload.duration)", s.Name, duration)
+		return
 	}
 	if empty {
 		r.errorf(at, "requests scheduled at from or later, and before to, are analyzed", "stages.%s.window is empty", s.Name)

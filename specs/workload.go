@@ -83,10 +83,10 @@ func (r *reader) defaultWorkload(w *Workload, n *node) {
 	if !n.has("api") {
 		w.API = "completions"
 	}
-	if !n.has("requests") && w.Duration == 0 {
+	defaultArrivals(w, n)
+	if !n.has("requests") && w.Duration == 0 && w.Arrivals != "trace" { // a trace has an end of its own
 		w.Requests = 300
 	}
-	defaultArrivals(w, n)
 	if !n.has("ignore_eos") {
 		w.IgnoreEOS = true
 	}

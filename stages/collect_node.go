@@ -68,12 +68,17 @@ type pointEntry struct {
 	Config map[string]string  `json:"config"`
 	Facts  map[string]float64 `json:"facts,omitempty"`
 	Notes  []string           `json:"notes,omitempty"`
+	Method map[string]string  `json:"method,omitempty"` // how it was measured: see methodKeys
 
 	Environment map[string]string `json:"environment,omitempty"` // what the servers told of themselves
 	Expect      map[string]string `json:"expect,omitempty"`      // what they had to
 
 	Attempts pipeline.Attempts `json:"attempts,omitzero"` // that stand behind it
 }
+
+// methodKeys are what a samples file tells of how its point was measured: the
+// transport, the arrivals, and who counted the tokens of prompts.
+var methodKeys = []string{"client", "arrivals", "prompt_counting"}
 
 // judge is the verdict on the point, which has been measured.
 func (e *pointEntry) judge(rules []*specs.Rule) (pipeline.Verdict, error) {
@@ -106,6 +111,12 @@ func collectWork(_ context.Context, raw pipeline.Input, rt *pipeline.Runtime) er
 			if env := table.Meta.Extra[environmentKey]; env != "" {
 				if err := json.Unmarshal([]byte(env), &e.Environment); err != nil {
 					return fmt.Errorf("%s: its environment: %w", p.Need, err)
+				}
+			}
+			e.Method = make(map[string]string)
+			for _, k := range methodKeys {
+				if how := table.Meta.Extra[k]; how != "" {
+					e.Method[k] = how
 				}
 			}
 			if notes := table.Meta.Extra[notesKey]; notes != "" {

@@ -32,7 +32,7 @@ const (
 )
 
 // EstimateOf estimates how long plan p of exp takes: a point as long as when it
-// was last measured, else requests / rate; a deployment as it took to start
+// was last measured, else as its schedule; a deployment as it took to start
 // and warm up in the newest runs.
 func EstimateOf(p *pipeline.Plan, exp *specs.Experiment, site *Site) (Estimate, error) {
 	e := Estimate{Order: exp.Sweep.Order}
@@ -47,7 +47,7 @@ func EstimateOf(p *pipeline.Plan, exp *specs.Experiment, site *Site) (Estimate, 
 		}
 		e.Points++
 		load, known := took(n)
-		if known {
+		if known && load >= n.Expect { // else it was another schedule, and is shorter than this one
 			e.Known++
 		} else {
 			load = n.Expect

@@ -47,6 +47,7 @@ type ShownPoint struct {
 	Verdict string             `json:"verdict"`
 	Facts   map[string]float64 `json:"facts"`
 	Notes   []string           `json:"notes,omitempty"`
+	Method  map[string]string  `json:"method,omitempty"` // how it was measured: client, arrivals, prompt_counting
 
 	Attempts    int      `json:"attempts"`               // that stand behind it, of earlier runs too
 	Rejected    int      `json:"rejected"`               // of Attempts: not valid
@@ -114,6 +115,7 @@ func (r *ran) showPoint(o *outcome, l *cache.Listing) ShownPoint {
 		// What the figures were made from.
 		shown = cmp.Or(shown, &Attempt{})
 		r.fill(shown, o, pipeline.Record{Facts: e.Facts, Environment: e.Environment, Notes: e.Notes})
+		p.Method = e.Method
 	}
 	if shown != nil {
 		p.Verdict, p.Facts, p.Notes = shown.Verdict, shown.Facts, shown.Notes

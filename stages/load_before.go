@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"net/url"
 	"time"
@@ -20,19 +19,15 @@ import (
 // machine can carry it, makes its prompts, and says what of both is not as the
 // spec has it.
 
-// room says that a point may need more open files or ports than this process
-// may have, or a source address that this machine has not.
-func (w loadWork) room(e deploy.Endpoint, qps float64, timeout time.Duration, requests int) error {
-	for _, address := range w.sources {
-		l, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
-		if err != nil {
-			return fmt.Errorf("stages.load.source_addresses: %s is no address that this machine can send from (%w); it must be one of those of its own that \"ip -brief address\" lists", address, err)
-		}
-		if err := l.Close(); err != nil {
-			return err
-		}
+// room looks whether this process may have as many open files and ports as the
+// point is likely to need; the note says if it may not have what it would need
+// at servers that fall behind.
+func (w loadWork) room(e deploy.Endpoint, qps float64, timeout time.Duration, prompts workload.Prompts) (note string, err error) {
+	n := prompts.Len()
+	need := limits.Need{Requests: n, Rate: qps, Timeout: timeout, Concurrency: w.workload.MaxConcurrency, Sources: w.sources}
+	for i := range n {
+		need.Tokens += float64(prompts.MaxTokens(i)) / float64(n)
 	}
-	need := limits.Need{Requests: requests, Rate: qps, Timeout: timeout, Concurrency: w.workload.MaxConcurrency, Sources: len(w.sources)}
 	if u, err := url.Parse(e.URL); err == nil {
 		need.Server, _ = netip.ParseAddr(u.Hostname())
 	}
@@ -87,5 +82,5 @@ func (w loadWork) draw(ctx context.Context, in loadInput, e deploy.Endpoint, n i
 		}
 		return set, notes, err
 	}
-	return nil, nil, fmt.Errorf("workload.dataset.lengths: %w", err)
+	return nil, nil, fmt.Errorf("workload.dataset.lengths: %w; dataset: {lengths: estimate} asks no server", err)
 }

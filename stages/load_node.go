@@ -39,8 +39,8 @@ type loadWork struct {
 	source   *workload.Source
 	workload *specs.Workload // what is hashed of it is in the input
 	client   load.Transport
-	sources  []string // source addresses of the client
-	counts   string   // folder of token counts
+	sources  int    // source addresses of the client
+	counts   string // folder of token counts
 	slo      specs.SLO
 	redact   func(string) string // of secrets that a server may repeat
 	gpus     int                 // that rates are divided by; 0: none, or not known
@@ -69,14 +69,17 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 	if err != nil {
 		return err
 	}
-	if err := w.room(e, in.QPS, timeout, len(schedule)); err != nil {
-		return err
-	}
 	prompts, counting, err := w.draw(ctx, in, e, len(schedule))
 	if err != nil {
 		return err
 	}
 	notes := append(prompts.Notes, counting...)
+	switch note, err := w.room(e, in.QPS, timeout, prompts); {
+	case err != nil:
+		return err
+	case note != "":
+		notes = append(notes, note)
+	}
 	if note := traceEnds(arriving, len(schedule)); note != "" {
 		notes = append(notes, note)
 	}
@@ -105,7 +108,7 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 		Target: load.Target{URL: e.URL, Model: e.Model, Headers: e.Headers},
 		API:    in.Workload.API, Prompts: prompts, Arrivals: schedule, Timeout: timeout,
 		IgnoreEOS: in.Workload.IgnoreEOS, Body: taggedBody(in, rt.Attempt), IDPrefix: rt.Attempt,
-		MaxConcurrency: in.Workload.MaxConcurrency, Spool: filepath.Join(rt.Dir, spoolFile), Redact: w.redact,
+		MaxConcurrency: in.Workload.MaxConcurrency, Duration: w.workload.Duration, Spool: filepath.Join(rt.Dir, spoolFile), Redact: w.redact,
 		Abort: srv.Died(), AbortErr: srv.Err,
 	}, w.client, watch.observe)
 	if measured != nil {
@@ -120,9 +123,6 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 	}
 	meta := measured.Meta
 	notes = append(notes, load.Notes(meta.Extra)...)
-	if note := w.held(meta.Facts, schedule); note != "" {
-		notes = append(notes, note)
-	}
 	// Whatever comes now, what was measured is kept, and the record says what
 	// was wrong.
 	var unwell error
@@ -156,6 +156,9 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 	if srv.slowdown > 0 {
 		f["warmup_slowdown"] = srv.slowdown
 	}
+	if arriving.Kind == arrivals.Ramping {
+		f["ramp_from_qps"] = arriving.Ramp.From * in.QPS
+	}
 	if before.told {
 		f["queue_before"] = before.requests
 	}
@@ -169,23 +172,6 @@ func (w loadWork) work(ctx context.Context, raw pipeline.Input, rt *pipeline.Run
 	rt.Keep(pipeline.Record{Facts: f, Environment: srv.Environment(), Notes: notes})
 	return nil
 }
-
-// held says that a limit of requests in flight kept a point from its rate, so
-// that it says nothing of the servers at that rate; "" if it did not.
-func (w loadWork) held(f map[string]float64, schedule []time.Duration) string {
-	asked := arrivals.TraceRate(schedule) // NaN of fewer than two
-	if !(f["achieved_qps"] < keptRate*asked) || f["slot_waited"] == 0 {
-		return ""
-	}
-	return fmt.Sprintf("workload.max_concurrency %d held %s of the requests back, up to %.3g s: %.3g were sent per second, and %.3g were due; latencies count from the sending",
-		w.workload.MaxConcurrency, share(f["slot_waited"]), f["slot_wait_max_ms"]/1e3, f["achieved_qps"], asked)
-}
-
-// keptRate is the share of its rate from which on a point counts as loaded at
-// it: that of the default rule about schedule_kept, which is about the client.
-const keptRate = 0.97
-
-func share(x float64) string { return strconv.FormatFloat(100*x, 'f', 0, 64) + " %" }
 
 // durations are those of the input: how long a request may take, how long the
 // deployment is left alone before the point, and how long at most.
@@ -266,6 +252,7 @@ const resetNote = "prefix caches were not reset: "
 var facts = []load.Fact{
 	{Name: "cache_reset", Doc: "1 if the prefix caches of all instances were emptied before the point, else 0"},
 	{Name: "healthy_after", Doc: "1 if every process of the deployment was alive and healthy after the load and, where requests had timed out, answered further ones, else 0"},
+	{Name: "ramp_from_qps", Doc: "requests per second with which a ramp began; absent for other arrivals"},
 	{Name: "restarts", Doc: "how often its deployment had been started again before the point, because it was not healthy"},
 	{Name: "warmup_slowdown", Doc: "how much longer the requests of its deployment's warm-up took than those of the first start's in the same apply: the larger ratio of the lower quartiles of TTFT (+10 ms) and of time per token of the whole answer (+1 ms); 1 is the same; absent where fewer than 5 were answered"},
 	{Name: "queue_before", Doc: "requests that the servers still had, running or waiting, right before the first one was sent; absent where none tells"},

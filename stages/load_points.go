@@ -115,7 +115,7 @@ func (b *builder) loadKind(p *specs.Point) (*loadKind, error) {
 	k := &loadKind{
 		resolved: r, workload: &w, times: src.Times(), settings: s.load, config: configOf(r.deployment),
 		work: b.quiet(loadWork{
-			source: src, workload: &w, client: r.client, sources: s.load.SourceAddresses,
+			source: src, workload: &w, client: r.client, sources: len(s.load.SourceAddresses),
 			counts: filepath.Join(b.site.Results, runs.StoreDir, "tokens"),
 			slo:    b.exp.SLO, redact: b.exp.Redact, gpus: r.gpus,
 		}.work),

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -24,6 +25,14 @@ func measured(points, why string, change ...string) mutation {
 	return mutation{change: change, direct: map[string]string{points: why}, after: downstream}
 }
 
+func init() {
+	if runtime.GOOS != "linux" { // what is the event loop's is not there
+		for _, name := range []string{"transport", "client's addresses", "transport, by name"} {
+			delete(mutations, name)
+		}
+	}
+}
+
 var mutations = map[string]mutation{
 	// What is measured.
 	"a byte of the dataset": {
@@ -36,6 +45,20 @@ var mutations = map[string]mutation{
 		change: []string{"requests: 4", "requests: 5", "sent == 4", "sent > 3"},
 		direct: map[string]string{everyLoad: "workload.requests: 4 -> 5"}, after: downstream,
 	},
+	"duration": {
+		change: []string{"requests: 4", "duration: 3ms", "sent == 4", "sent > 0"},
+		direct: map[string]string{everyLoad: "workload.duration: 0s -> 3ms; workload.requests: 4 -> 0"}, after: downstream,
+	},
+	"duration beside requests": measured(everyLoad, "workload.duration: 0s -> 1m0s", "requests: 4", "requests: 4\n  duration: 1m"),
+	"requests in flight":       measured(everyLoad, "workload.max_concurrency: 0 -> 3", "requests: 4", "requests: 4\n  max_concurrency: 3"),
+	"rescaling":                measured(everyLoad, "workload.rescale: false -> true", "requests: 4", "requests: 4\n  rescale: true"),
+	"a rising rate":            measured(everyLoad, "workload.arrivals: poisson -> ramp; workload.ramp...", "requests: 4", "requests: 4\n  arrivals: ramp"),
+	"how a rate rises": {
+		spec:   []string{"requests: 4", "requests: 4\n  arrivals: ramp\n  ramp: {from: 50%}"},
+		change: []string{"from: 50%", "from: 25%"},
+		direct: map[string]string{everyLoad: "workload.ramp.from: 0.5 -> 0.25"}, after: downstream,
+	},
+	"transport":      measured(everyLoad, "client: ... -> net/http ...", "timeout: 8s", "timeout: 8s, transport: net/http"),
 	"arrivals":       measured(everyLoad, "workload.arrivals: poisson -> constant", "requests: 4", "requests: 4\n  arrivals: constant"),
 	"body":           measured(everyLoad, "warmup.body.top_k: none -> 1; workload.body.top_k: none -> 1", "requests: 4", "requests: 4\n  body: {temperature: 0, top_k: 1}"),
 	"end of text":    measured(everyLoad, "warmup.ignore_eos: true -> false; workload.ignore_eos: true -> false", "requests: 4", "requests: 4\n  ignore_eos: false"),
@@ -149,6 +172,11 @@ var mutations = map[string]mutation{
 		direct: map[string]string{"analyze": "slo.target: 0.9 -> 0.5", "strict": "slo.target: 0.9 -> 0.5"},
 		after:  []string{"plot", "strictplot", "summary"},
 	},
+	"window": {
+		change: []string{"stages:", "stages:\n  analyze: {window: {from: 1%}}"},
+		direct: map[string]string{"analyze": "window..."},
+		after:  []string{"plot", "summary"},
+	},
 	"SLO scales": {
 		change: []string{"sweep:", "slo_scales: [1, 2]\nsweep:"},
 		direct: map[string]string{"analyze": "slo_scales: ... -> [1,2]", "strict": "slo_scales: ... -> [1,2]"},
@@ -198,6 +226,9 @@ var mutations = map[string]mutation{
 	// What changes nothing that is measured or made.
 	"name":               {change: []string{"name: mutation", "name: other"}, new: true},
 	"order of measuring": {change: []string{"order: as_written", "order: blocks"}},
+	"client's threads":   {change: []string{"timeout: 8s", "timeout: 8s, loops: 2"}},
+	"client's addresses": {change: []string{"timeout: 8s", "timeout: 8s, source_addresses: [127.0.0.1, 127.0.0.2]"}},
+	"transport, by name": {change: []string{"timeout: 8s", "timeout: 8s, transport: epoll"}},
 	"retries":            {change: []string{"cooldown_limit: 9s", "cooldown_limit: 9s, retries: 3"}},
 	"restarts":           {change: []string{"stages:", "stages:\n  deploy: {restarts: 0}"}},
 	"patience":           {change: []string{"stages:", "stages:\n  deploy: {ready_timeout: 7s}"}},

@@ -179,7 +179,7 @@ func TestFootnotes(t *testing.T) {
 			t.Errorf("of %d notes: %q, want %q", n, got, want)
 		}
 		// Which requests count is said whatever else there is to say.
-		a.Window.From = analyze.Edge{Share: 0.1, Set: true}
+		a.Window.From, a.Windowed = analyze.Edge{Share: 0.1, Set: true}, &analyze.Windowed{Sent: 9, LeftOut: 1}
 		if got := footnotes(a); got[0] != a.WindowLine() || strings.Join(got[1:], " ") != want {
 			t.Errorf("of a window and %d notes: %q", n, got)
 		}

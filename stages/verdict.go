@@ -13,12 +13,12 @@ import (
 )
 
 // Verdicts. A point is judged by what is stored of it, whenever that is asked
-// for; a verdict is never part of a measurement's key. What servers can do to a point, and
-// what becomes of it:
+// for; a verdict is never part of a measurement's key. What servers can do to a
+// point, and what becomes of it:
 //
 //   - A server that exits while the point is loaded ends the point. The
 //     requests sent until then are its rows; those in flight failed (see
-//     load.Run). Verdict: "healthy_after == 1, it was 0", and a note says how
+//     load.Measure). Verdict: "healthy_after == 1, it was 0", and a note says how
 //     it exited and when. If nothing had been sent there is no result at all,
 //     and the point is an error. Between points the executor notices it, and
 //     starts it again.
@@ -38,6 +38,18 @@ import (
 //     another server now: ...".
 //   - One that still has requests when the cool-down is over:
 //     "queue_before == 0, it was 3", and a note.
+//
+// And what the client can do to it:
+//
+//   - It has no local port or no open file left for a request, which fails
+//     then: "client_starved == 0, it was 12". Limits that are known to be too
+//     low refuse the point before it begins (loadWork.room).
+//   - It does not run for a while, being stopped or starved of processors:
+//     "client_stall_max_ms < 500, it was 2000".
+//   - It is at its limit, so that instants are when it came to do things and
+//     not when they were due: "client_busy < 0.9" of its busiest event loop,
+//     "client_cpu_share < 0.9" of all its processors.
+//   - It stopped before all was sent: "sent == planned, it was 120".
 //
 // Before these comes what the mode expects of its servers and they do not have;
 // after them "every request failed", the rules of the spec, and the proofs of
@@ -73,6 +85,7 @@ var always = []ownRule{
 	{"client_starved", "client_starved == 0", true},
 	{"client_stall_max_ms", "client_stall_max_ms < 500", true},
 	{"client_busy", "client_busy < 0.9", true},
+	{"read_lag_p99_us", "read_lag_p99_us < 100000", true}, // gaps between tokens come together by then
 	{"client_cpu_share", "client_cpu_share < 0.9", true},
 }
 

@@ -82,6 +82,7 @@ func TestAlways(t *testing.T) {
 		"it is a bit slower":     {map[string]float64{"warmup_slowdown": 1.49}, nil, ""},
 		"the client stood still": {map[string]float64{"client_stall_max_ms": 2100}, nil, "client_stall_max_ms < 500, it was 2100"},
 		"the client was full":    {map[string]float64{"client_busy": 0.97}, nil, "client_busy < 0.9, it was 0.97"},
+		"the client read late":   {map[string]float64{"read_lag_p99_us": 377487}, nil, "read_lag_p99_us < 100000, it was 377487"},
 		"net/http was full":      {map[string]float64{"client_cpu_share": 0.95}, nil, "client_cpu_share < 0.9, it was 0.95"},
 		"the client had no port": {map[string]float64{"client_starved": 2, "failed": 2}, nil, "client_starved == 0, it was 2"},
 		"a well client":          {map[string]float64{"client_stall_max_ms": 40, "client_busy": 0.3, "client_cpu_share": 0.2, "client_starved": 0}, nil, ""},

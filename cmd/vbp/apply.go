@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log"
 	"os"
 	"path/filepath"
 	"strings"
@@ -44,6 +45,9 @@ and a deployment that cannot be started is not tried again in later blocks;
   NUM_PREFILL_INSTANCES=2 vbp apply spec.yaml`,
 		Args: exactly(1, "one spec file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			// net/http writes there of servers that send more than was asked
+			// for; the console is apply's own.
+			log.SetOutput(io.Discard)
 			switch {
 			case !cmd.Flags().Changed("keep-going"):
 			case keepGoing:

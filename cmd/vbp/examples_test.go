@@ -268,6 +268,12 @@ func TestExamplesOfOnesOwn(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), "TTFT <= 60 ms") || !strings.Contains(string(text), "TTFT <= 40 ms") || strings.Count(string(text), "req/s\n") != 4 {
 		t.Errorf("%v:\n%s", err, text)
 	}
+	// Of six requests the window leaves out the first and the last; the rows
+	// have the trace's own lengths.
+	_, stdout, points = applied(t, "trace.yaml", "--set", "sweep.qps=[60]")
+	if len(points) != 1 || points[0].Facts["sent"] != 6 || !strings.Contains(stdout, "Window 5%..95% of each point's schedule: 2 of 6 requests were due outside it") {
+		t.Errorf("%+v:\n%s", points, stdout)
+	}
 	address, _ := serveEngine(t, "127.0.0.1:0")
 	t.Setenv("ENDPOINT", "http://"+address)
 	t.Setenv("MODEL", "Qwen/Qwen3-8B")

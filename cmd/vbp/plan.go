@@ -106,7 +106,7 @@ func estimateText(e stages.Estimate) string {
 	} else {
 		blocks += " (this spec's order)"
 	}
-	text := fmt.Sprintf("Estimated time: %s %s, %s %s; %d of %d points by when they were measured before, the others by requests / rate",
+	text := fmt.Sprintf("Estimated time: %s %s, %s %s; %d of %d points by when they were measured before, the others by their schedule",
 		rough(e.Blocks), blocks, rough(e.AsWritten), written, e.Known, e.Points)
 	if e.Guessed > 0 {
 		text += fmt.Sprintf("; %d of %d starts are a guess", e.Guessed, e.Starts)

@@ -76,6 +76,9 @@ func printShown(w io.Writer, s *stages.Shown) error {
 		}
 		fmt.Fprintf(w, "server   %s: %s\n", v.Node, strings.Join(env, ", "))
 	}
+	for _, m := range methods(s.Points) {
+		fmt.Fprintf(w, "method   %s\n", m)
+	}
 	for _, f := range s.Failures {
 		fmt.Fprintf(w, "failure  %s\n", f)
 	}
@@ -111,6 +114,33 @@ func printShown(w io.Writer, s *stages.Shown) error {
 	}
 	fmt.Fprintln(w)
 	return printAnalysis(w, s.Analysis)
+}
+
+// methods are the ways in which points were measured, each once; with the
+// points where there are several.
+func methods(points []stages.ShownPoint) []string {
+	var texts []string
+	by := make(map[string][]string)
+	for _, p := range points {
+		var parts []string
+		for _, k := range slices.Sorted(maps.Keys(p.Method)) {
+			parts = append(parts, strings.ReplaceAll(k, "_", " ")+": "+p.Method[k])
+		}
+		if len(parts) == 0 {
+			continue
+		}
+		text := strings.Join(parts, "; ")
+		if by[text] == nil {
+			texts = append(texts, text)
+		}
+		by[text] = append(by[text], p.Node)
+	}
+	for i, text := range texts {
+		if len(texts) > 1 {
+			texts[i] = nodesText("point"+map[bool]string{true: "s"}[len(by[text]) > 1], by[text]) + ": " + text
+		}
+	}
+	return texts
 }
 
 // againText says that a server was started again, and why.

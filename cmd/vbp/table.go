@@ -50,8 +50,8 @@ func printSeries(w io.Writer, a *analyze.Analysis, s analyze.Series) error {
 		if !r.Valid {
 			verdict = "not valid: " + r.Reason
 		}
-		if r.HeldAt != nil {
-			verdict += fmt.Sprintf(", held at %s by max_concurrency", figures(*r.HeldAt))
+		if r.SentQPS != nil {
+			verdict += fmt.Sprintf(", %s sent per second", figures(*r.SentQPS))
 		}
 		if r.Repeats > 1 {
 			verdict += fmt.Sprintf(" (%d repeats)", r.Repeats)
@@ -74,8 +74,8 @@ func capacityText(s analyze.Series, unit string) string {
 	switch {
 	case len(s.Rates) == 0:
 		return "not known: no point could be measured"
-	case !slices.ContainsFunc(s.Rates, func(r analyze.Rate) bool { return r.HeldAt == nil }):
-		return "not known: max_concurrency held every rate back"
+	case !slices.ContainsFunc(s.Rates, func(r analyze.Rate) bool { return r.SentQPS == nil }):
+		return "not known: no rate was sent as it was asked for (see the notes)"
 	case c.Bound == analyze.Exact && c.Value != nil:
 		text = figures(*c.Value) + " " + unit
 	case c.Bound == analyze.AtLeast && c.Value != nil:

@@ -129,10 +129,10 @@ type Rate struct {
 	Reason       string    `json:"reason,omitempty"`    // why it is not
 	Each         []Repeat  `json:"each"`
 
-	// HeldAt is the rate that was sent where max_concurrency held requests
-	// back, so that QPS was not offered; null where it was. Such a rate is no
-	// part of crossings and capacity.
-	HeldAt *float64 `json:"held_at_qps,omitempty"`
+	// SentQPS is the rate that was sent on average where it was not QPS:
+	// max_concurrency held requests back, or arrivals were a ramp to it. Null
+	// where it was. Such a rate is no part of crossings and capacity.
+	SentQPS *float64 `json:"sent_qps,omitempty"`
 }
 
 // Intervals are 95 % intervals of the shares: low, high.

@@ -235,25 +235,27 @@ func TestMillisecondsAreAsWritten(t *testing.T) {
 	}
 }
 
-// A rate that max_concurrency kept from being sent says nothing of what a
-// deployment carries at it.
-func TestHeldBackRatesAreNotOffered(t *testing.T) {
+// A rate that was not offered, since max_concurrency held it back or a ramp went
+// up to it, says nothing of what a deployment carries at it.
+func TestRatesThatWereNotOffered(t *testing.T) {
 	sent := func(rate, achieved, waited float64) Point {
 		p := at("simple", rate, 0, 10, 0)
-		p.Table.Meta.Facts = map[string]float64{"achieved_qps": achieved, "slot_waited": waited}
+		p.Table.Meta.Facts = map[string]float64{"scheduled_qps": rate, "achieved_qps": achieved, "slot_waited": waited}
 		return p
 	}
-	a := analyze(t, params(), sent(1, 1, 0.5), sent(2, 1.9, 0), sent(4, 2.5, 0.9), sent(8, 2.6, 0.9))
+	ramp := sent(9, 5, 0)
+	ramp.Table.Meta.Facts["ramp_from_qps"] = 1
+	a := analyze(t, params(), sent(1, 1, 0.5), sent(2, 1.9, 0), sent(4, 2.5, 0.9), sent(8, 2.6, 0.9), ramp)
 	s := a.Series[0]
 	if c := s.Capacity.Both; c.Bound != AtLeast || c.Value == nil || *c.Value != 2 {
 		t.Errorf("capacity %+v", c)
 	}
-	for i, want := range []float64{0, 0, 2.5, 2.6} {
-		if got := s.Rates[i].HeldAt; (got == nil) != (want == 0) || got != nil && *got != want {
-			t.Errorf("rate %v is held at %v, want %v", s.Rates[i].QPS, got, want)
+	for i, want := range []float64{0, 0, 2.5, 2.6, 5} {
+		if got := s.Rates[i].SentQPS; (got == nil) != (want == 0) || got != nil && *got != want {
+			t.Errorf("rate %v was sent at %v, want %v", s.Rates[i].QPS, got, want)
 		}
 	}
-	if len(a.Warnings) != 2 || !strings.Contains(a.Warnings[0], "rate 4: max_concurrency held requests back, and 2.5 were sent per second") {
+	if len(a.Warnings) != 3 || !strings.Contains(a.Warnings[0], "rate 4: max_concurrency held requests back (slot_wait_s; latencies count from the sending), and 2.5 were sent per second") || !strings.Contains(a.Warnings[2], "rate 9: arrivals were a ramp up to it, and 5 were") {
 		t.Errorf("warnings %q", a.Warnings)
 	}
 	a = analyze(t, params(), sent(4, 2.5, 0.9))

@@ -50,7 +50,8 @@ func (c *curve) add(r rates, x float64) error {
 	rate := Rate{QPS: x, Each: []Repeat{}}
 	var valid, all pool
 	var reasons []string
-	var held []float64
+	var sent []float64 // per second, where that was another rate
+	var why string
 	for _, p := range r.points {
 		rows, err := p.rows(c.params.Window)
 		if err != nil {
@@ -69,8 +70,8 @@ func (c *curve) add(r rates, x float64) error {
 			each.Reason = reason(p)
 			reasons = append(reasons, each.Reason)
 		}
-		if sent, ok := heldAt(&p.Table.Meta); ok {
-			held = append(held, sent*x/r.rate)
+		if other, cause := sentRate(&p.Table.Meta); cause != "" {
+			sent, why = append(sent, other*x/r.rate), cause
 		}
 		if s.sent > 0 {
 			m := member{s, s.at(1), s.sent, each.LeftOut, outputOf(rows)}
@@ -101,10 +102,10 @@ func (c *curve) add(r rates, x float64) error {
 	}
 	s := pooled.fill(&rate)
 	c.warnUnknown(x, s)
-	if len(held) > 0 {
-		mean := stat.Mean(held, nil) // of its repeats
-		rate.HeldAt = &mean
-		c.warn("rate %s: max_concurrency held requests back, and %s were sent per second: the rate counts neither for crossings nor for the capacity", number(x), number(math.Round(mean*10)/10))
+	if len(sent) > 0 {
+		mean := stat.Mean(sent, nil) // of its repeats
+		rate.SentQPS = &mean
+		c.warn("rate %s: %s, and %s were sent per second on average: it counts neither for crossings nor for the capacity", number(x), why, number(math.Round(mean*100)/100))
 	}
 	c.rates = append(c.rates, rate)
 	scales := []ScalePoint{}
@@ -119,11 +120,17 @@ func (c *curve) add(r rates, x float64) error {
 // offered, as in the default rule about schedule_kept.
 const keptShare = 0.97
 
-// heldAt is the rate that was sent at a point whose limit of requests in flight
-// kept it from being the one that was asked for.
-func heldAt(m *sample.Meta) (sent float64, held bool) {
-	sent, told := m.Facts["achieved_qps"]
-	return sent, told && m.Facts["slot_waited"] > 0 && sent < keptShare*m.Rate
+// sentRate is the rate that was sent at a point which did not offer the one
+// that it is named for, by no fault of the client, and why; "" for others.
+func sentRate(m *sample.Meta) (rate float64, why string) {
+	rate = m.Facts["achieved_qps"]
+	if _, ramp := m.Facts["ramp_from_qps"]; ramp {
+		return rate, "arrivals were a ramp up to it"
+	}
+	if m.Facts["slot_waited"] > 0 && rate < keptShare*m.Facts["scheduled_qps"] {
+		return rate, "max_concurrency held requests back (slot_wait_s; latencies count from the sending)"
+	}
+	return 0, ""
 }
 
 // rows are those of the point that lie in the window.
@@ -250,7 +257,7 @@ func (c *curve) series(at float64) Series {
 	var offered []Rate
 	gaps := slices.Clone(c.missing)
 	for _, r := range s.Rates {
-		if r.HeldAt == nil {
+		if r.SentQPS == nil {
 			offered = append(offered, r)
 		} else {
 			gaps = append(gaps, r.QPS)

@@ -3,11 +3,11 @@
 //
 // Writing: WriteSamples puts one sample.Table into one Parquet file, and
 // WriteRows rows that come in parts (columns.go, write.go, footer.go,
-// checksum.go); PointDir names its folder in the
-// Hive-partitioned tree of a run (tree.go), and a Scraper records the servers'
-// own metrics beside it (scrape.go, metrics.go). Reading: ReadSamples and
-// ReadColumns (read.go) for one file, and OpenResults (results.go) for a folder of vbp's own
-// samples, of vLLM bench files (vllm.go) or of DistServe's (distserve.go).
+// checksum.go); PointDir names its folder in the Hive-partitioned tree of a run
+// (tree.go), and a Scraper records the servers' own metrics beside it
+// (scrape.go, metrics.go). Reading: ReadSamples and ReadColumns (read.go) for
+// one file, and OpenResults (results.go) for a folder of vbp's own samples, of
+// vLLM bench files (vllm.go) or of DistServe's (distserve.go).
 //
 // Its neighbours are load, which fills tables, and analyze, which judges them.
 // It knows neither how requests were sent nor any SLO. A file that is damaged

@@ -159,8 +159,8 @@ func TestValidate(t *testing.T) {
 		`body sets "stream_options"`:   func(c *Config) { c.Body = map[string]any{"stream_options": map[string]any{}} },
 		`body sets "ignore_eos"`:       func(c *Config) { c.Body = map[string]any{"ignore_eos": nil} },
 		`max_tokens and stream_opt`:    func(c *Config) { c.Body = map[string]any{"max_tokens": 5} },
-		`header "X": its name and`:     func(c *Config) { c.Headers = map[string]string{"X": "a\r\nY: b"} },
-		`header "X Y": its name and`:   func(c *Config) { c.Headers = map[string]string{"X Y": "a"} },
+		`value of header "X"`:          func(c *Config) { c.Headers = map[string]string{"X": "a\r\nY: b"} },
+		`"X Y" is not a name`:          func(c *Config) { c.Headers = map[string]string{"X Y": "a"} },
 		`value of "temperature": json`: func(c *Config) { c.Body = map[string]any{"temperature": func() {}} },
 	} {
 		c := good()

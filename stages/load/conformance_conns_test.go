@@ -17,14 +17,7 @@ import (
 // Requests that follow each other go over one connection.
 func TestConnectionsAreKept(t *testing.T) {
 	over(t, func(t *testing.T, k kind) {
-		s := serve(t, func(c *conn) {
-			for {
-				if _, _, ok := c.ask(); !ok {
-					return
-				}
-				c.write(whole("a", "b"))
-			}
-		})
+		s := serve(t, always(whole("a", "b")))
 		c := at(s.url, 50)
 		c.MaxConcurrency = 1
 		table := measure(t, k, c)

@@ -259,14 +259,7 @@ func TestAbortFailsWhatIsInFlight(t *testing.T) {
 // when all has been answered changes nothing.
 func TestEndsAtTheEdges(t *testing.T) {
 	over(t, func(t *testing.T, k kind) {
-		s := serve(t, func(c *conn) {
-			for {
-				if _, _, ok := c.ask(); !ok {
-					return
-				}
-				c.write(whole("a"))
-			}
-		})
+		s := serve(t, always(whole("a")))
 		c := at(s.url, 2)
 		c.Abort = make(chan struct{})
 		if table := measure(t, k, c); table.Failed() > 0 {

@@ -25,6 +25,12 @@ var (
 	Recording = recording
 )
 
+const (
+	Stop = stop
+	Used = used
+	End  = done
+)
+
 // Events as servers write them.
 func text(s string) string {
 	return fmt.Sprintf(`{"id":"cmpl-1","object":"text_completion","created":17,"model":"m","choices":[{"index":0,"text":%q,"logprobs":null,"finish_reason":null}],"usage":null}`, s)

@@ -79,14 +79,7 @@ func TestLimit(t *testing.T) {
 // not waited for.
 func TestLimitThatIsNotReached(t *testing.T) {
 	over(t, func(t *testing.T, k kind) {
-		s := serve(t, func(c *conn) {
-			for {
-				if _, _, ok := c.ask(); !ok {
-					return
-				}
-				c.write(whole("a"))
-			}
-		})
+		s := serve(t, always(whole("a")))
 		for _, limit := range []int{0, 10} {
 			c := at(s.url, 10)
 			c.MaxConcurrency = limit
@@ -120,6 +113,48 @@ func TestLimitAfterTimeouts(t *testing.T) {
 		want := []string{sample.Timeout, sample.Timeout, sample.OK, sample.OK, sample.OK, sample.OK}
 		if !slices.Equal(table.Outcome, want) || table.SlotWait[2] < .3 {
 			t.Errorf("outcomes %q after waits of %v s", table.Outcome, table.SlotWait)
+		}
+	})
+}
+
+// What waits for a slot when the duration is over is not sent; what had one, or
+// need not wait, is.
+func TestDurationEndsALimitedPoint(t *testing.T) {
+	over(t, func(t *testing.T, k kind) {
+		s := serve(t, func(c *conn) {
+			for {
+				if _, _, ok := c.ask(); !ok {
+					return
+				}
+				c.write(whole("a"))
+			}
+		})
+		for _, each := range []struct {
+			limit, sent int
+			duration    time.Duration
+		}{
+			{1, 1, 1}, // over as soon as it has begun
+			{3, 3, 1},
+			{10, 10, 1},
+			{1, 10, time.Hour},
+			{1, 10, 0}, // none
+			{0, 10, 1}, // nothing waits
+		} {
+			c := at(s.url, 10)
+			c.MaxConcurrency, c.Duration = each.limit, each.duration
+			for i := range c.Arrivals {
+				c.Arrivals[i] = 0
+			}
+			table, err := load.Run(t.Context(), c, k.make(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := table.Meta.Facts
+			_, told := f["dropped"]
+			if table.Len() != each.sent || table.Failed() > 0 || f["sent"] != float64(each.sent) || f["planned"] != float64(each.sent) ||
+				told != (each.limit > 0 && each.duration > 0) || f["dropped"] != float64(10-each.sent) {
+				t.Errorf("%+v: %d rows, facts %v", each, table.Len(), f)
+			}
 		}
 	})
 }

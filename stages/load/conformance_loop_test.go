@@ -391,12 +391,21 @@ func TestLoopsSpeakPlainHTTPOnly(t *testing.T) {
 	}
 }
 
-// Bytes are known to have waited from when the kernel received them.
+// Bytes are known to have waited from when the kernel received them. It tells
+// that from some ms after it was first asked.
 func TestReceiveTimes(t *testing.T) {
 	s := answersOnce(t, func(c *conn) { c.write(untilEnd + body("a")) })
-	table := measure(t, kind{epoll, func() load.Transport { return newLoop(loop.Options{}) }}, at(s.url, 20))
-	f := table.Meta.Facts
-	if _, ok := f["read_lag_p99_us"]; !ok || f["read_lag_p50_us"] > f["read_lag_p99_us"] || table.Meta.Extra["transport"] != "" {
-		t.Errorf("facts %v, extra %q", f, table.Meta.Extra)
+	var f map[string]float64
+	for range 1000 {
+		table := measure(t, kind{epoll, func() load.Transport { return newLoop(loop.Options{}) }}, at(s.url, 20))
+		if f = table.Meta.Facts; table.Meta.Extra["transport"] != "" {
+			t.Fatalf("extra %q", table.Meta.Extra)
+		}
+		if _, ok := f["read_lag_p99_us"]; ok {
+			break
+		}
+	}
+	if _, ok := f["read_lag_p99_us"]; !ok || f["read_lag_p50_us"] > f["read_lag_p99_us"] {
+		t.Errorf("facts %v", f)
 	}
 }

@@ -100,6 +100,19 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// What comes after a 101 is no body of this protocol, and nothing to wait for.
+func TestAnotherProtocolThatStaysOpen(t *testing.T) {
+	over(t, func(t *testing.T, k kind) {
+		s := answersOnce(t, func(c *conn) {
+			c.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nxxxx")
+			c.ask() // which the client's end of the connection ends
+		})
+		if o := measure(t, k, at(s.url, 1)).Row(0); o.Outcome != sample.HTTPError || o.Status != 101 || o.Error != "status 101: no message" {
+			t.Errorf("%s, status %d, error %q", o.Outcome, o.Status, o.Error)
+		}
+	})
+}
+
 func TestNobodyListens(t *testing.T) {
 	over(t, func(t *testing.T, k kind) {
 		l := listen(t, "127.0.0.1:0")
@@ -258,14 +271,7 @@ func TestServersOnIPv6(t *testing.T) {
 
 func TestServersByName(t *testing.T) {
 	over(t, func(t *testing.T, k kind) {
-		s := serve(t, func(c *conn) {
-			for {
-				if _, _, ok := c.ask(); !ok {
-					return
-				}
-				c.write(whole("a"))
-			}
-		})
+		s := serve(t, always(whole("a")))
 		_, port, _ := net.SplitHostPort(strings.TrimPrefix(s.url, "http://"))
 		if table := measure(t, k, at("http://localhost:"+port, 5)); table.Failed() > 0 {
 			t.Errorf("%q", table.Error)

@@ -73,6 +73,19 @@ func serveOn(t *testing.T, l net.Listener, script func(c *conn)) *server {
 	return s
 }
 
+// always is the script that answers every request alike, and keeps the
+// connection.
+func always(answer string) func(c *conn) {
+	return func(c *conn) {
+		for {
+			if _, _, ok := c.ask(); !ok {
+				return
+			}
+			c.write(answer)
+		}
+	}
+}
+
 // connections is how many there were.
 func (s *server) connections() int {
 	s.mu.Lock()

@@ -153,22 +153,28 @@ func (f fenced) Run(ctx context.Context, plan load.Plan, rec load.Recorder) (loa
 	return f.Transport.Run(ctx, plan, rec)
 }
 
-// spy is a transport that keeps the plan it was given, whose start is the
-// origin of all instants. The server may ask for it.
+// spy is a transport that keeps the plan it was given, and the start of its run,
+// which is the origin of all instants. The server may ask for them.
 type spy struct {
 	load.Transport
-	kept load.Plan
+	kept  load.Plan
+	start time.Time
 }
 
 func (s *spy) plan() *load.Plan { return &s.kept }
 
 func (s *spy) Run(ctx context.Context, plan load.Plan, rec load.Recorder) (load.Stats, error) {
 	s.kept = plan
+	begin := plan.Begin
+	plan.Begin = func() time.Time {
+		s.start = begin()
+		return s.start
+	}
 	return s.Transport.Run(ctx, plan, rec)
 }
 
 // since is the instant at which this is called, on a plan's clock.
-func (s *spy) since() int64 { return int64(time.Since(s.kept.Start)) }
+func (s *spy) since() int64 { return int64(time.Since(s.start)) }
 
 // Answers in parts.
 const (
@@ -176,9 +182,9 @@ const (
 	inChunks = headSSE + "Transfer-Encoding: chunked\r\n\r\n"
 	untilEnd = headSSE + "Connection: close\r\n\r\n"
 
-	stop = `{"id":"cmpl-1","choices":[{"index":0,"text":"","finish_reason":"stop"}],"usage":null}`
-	used = `{"id":"cmpl-1","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}`
-	done = "[DONE]"
+	stop = load.Stop
+	used = load.Used
+	done = load.End
 )
 
 // whole is a complete answer after which the connection is kept.

@@ -2,16 +2,17 @@ package load
 
 import "vbp/stages/sample"
 
-// Fact names and explains one number of Facts.
+// Fact names and explains one number of Meta.Facts.
 type Fact struct {
 	Name string
 	Doc  string
 }
 
-// FactNames lists what Facts can return; rules of validity name these. A fact
-// that cannot be known of a point is absent from it, never 0.
+// FactNames lists the facts that Measure tells of a point (tally.go and notes.go
+// work them out); rules of validity name these. A fact that cannot be known of a
+// point is absent from it, never 0.
 var FactNames = []Fact{
-	{"planned", "requests of the schedule"},
+	{"planned", "requests of the schedule, without those that were dropped"},
 	{"sent", "requests that were sent: fewer than planned where the point ended before its time"},
 	{"failed", "requests that did not end as a complete answer"},
 	{sample.OK, "requests that ended as a complete answer"},
@@ -30,6 +31,8 @@ var FactNames = []Fact{
 	{"slot_waited", "share of the requests that were due and had to wait, since max_concurrency were in flight; absent without such a limit, as are the next two"},
 	{"slot_wait_p99_ms", "99th percentile of how long a request waited so, in ms; 0 for those that did not"},
 	{"slot_wait_max_ms", "maximum of the same"},
+	{"dropped", "requests of the schedule that were never sent, since max_concurrency held them back until the point's duration was over; absent where not both are set"},
+	{"scheduled_qps", "requests of the schedule per second, first to last: what chance made of the point's rate"},
 	{"achieved_qps", "requests sent per second, first to last"},
 	{"client_cpu_share", "CPU time of this process during the point / (wall time x cores)"},
 	{"client_stall_max_ms", "longest time, in ms, for which this process did not run though it should have: it was stopped, or others had the processor"},
@@ -41,16 +44,4 @@ var FactNames = []Fact{
 	{"read_lag_p99_us", "99th percentile of the same"},
 	{"events_per_read", "events with tokens for each read of an answer; far above 1, the gaps between tokens are the network's"},
 	{"tokens_per_event", "output tokens of complete answers for each of their events with tokens; above 1, gaps are between groups of tokens; absent where tokens were counted from events"},
-}
-
-// Facts derives what was observed of the point as a whole from its rows, by
-// the names and in the units of FactNames. Measure adds planned,
-// stopped_early and tokens_per_event, which the rows alone do not tell.
-func Facts(t *sample.Table, m Machine) map[string]float64 {
-	y := newTally(t.Len())
-	for i := range t.Len() {
-		o := t.Row(i)
-		y.add(&o)
-	}
-	return y.facts(m)
 }

@@ -32,12 +32,12 @@ func TestFacts(t *testing.T) {
 		row.Outcome, row.Events, row.Fallback = o.outcome, o.events, o.fallback
 		table.Append(row)
 	}
-	got := Facts(table, Machine{Wall: 2 * time.Second, CPU: 0.3, Cores: 2, Stall: 7 * time.Millisecond, Stats: Stats{
+	got := factsOf(table, machine{Wall: 2 * time.Second, CPU: 0.3, Cores: 2, Stall: 7 * time.Millisecond, Stats: Stats{
 		Reads: 12, Resent: 3, Streams: 4, Conns: 5, Busy: 0.25, ReadLag: Lags{Count: 9, P50: 1500, P99: 2500, Max: 4000},
 	}})
 	want := map[string]float64{
 		"sent": 5, "failed": 2, "ok": 3, "timeout": 1, "http_error": 1, "stream_error": 0, "truncated": 0, "connect_error": 0,
-		"resent": 3, "fallbacks": 2, "schedule_kept": 0.8, "achieved_qps": 4, // sent from 0 to 1 s
+		"resent": 3, "fallbacks": 2, "schedule_kept": 0.8, "scheduled_qps": 10, "achieved_qps": 4, // due from 0 to .4 s, sent from 0 to 1 s
 		"slot_waited": 0.4, "slot_wait_p99_ms": 490, "slot_wait_max_ms": 500, // 250 + 250 x .96
 		"send_lag_p50_ms": 20, "send_lag_p99_ms": 97.6, "send_lag_max_ms": 100, // 40 + 60 x .96
 		"client_cpu_share": 0.075, "events_per_read": 2, "client_stall_max_ms": 7, "client_busy": 0.25,
@@ -52,7 +52,7 @@ func TestFacts(t *testing.T) {
 	named := map[string]bool{}
 	for _, f := range FactNames {
 		named[f.Name] = true
-		ofRun := []string{"planned", "stopped_early", "tokens_per_event"}
+		ofRun := []string{"planned", "dropped", "stopped_early", "tokens_per_event"}
 		if _, ok := got[f.Name]; !ok && !slices.Contains(ofRun, f.Name) {
 			t.Errorf("%s is listed, but not a fact", f.Name)
 		}
@@ -65,7 +65,7 @@ func TestFacts(t *testing.T) {
 }
 
 func TestFactsThatCannotBeKnownAreAbsent(t *testing.T) {
-	got := Facts(&sample.Table{}, Machine{CPU: math.NaN(), Stall: -1, Stats: Stats{Busy: math.NaN()}})
+	got := factsOf(&sample.Table{}, machine{CPU: math.NaN(), Stall: -1, Stats: Stats{Busy: math.NaN()}})
 	for _, name := range []string{
 		"schedule_kept", "send_lag_p99_ms", "achieved_qps", "client_cpu_share", "events_per_read", "slot_waited", "slot_wait_p99_ms",
 		"client_stall_max_ms", "client_busy", "streams_max", "open_files_max", "read_lag_p50_us",
@@ -78,7 +78,7 @@ func TestFactsThatCannotBeKnownAreAbsent(t *testing.T) {
 	one.Scheduled, one.Sent = 5e6, 6e6
 	table := &sample.Table{}
 	table.Append(one)
-	got = Facts(table, Machine{CPU: math.NaN()})
+	got = factsOf(table, machine{CPU: math.NaN()})
 	if got["schedule_kept"] != 1 || got["send_lag_p99_ms"] != 1 {
 		t.Errorf("one request: %v", got)
 	}
@@ -88,4 +88,14 @@ func TestFactsThatCannotBeKnownAreAbsent(t *testing.T) {
 	if v, ok := got["achieved_qps"]; ok {
 		t.Errorf("one request has a rate: %v", v)
 	}
+}
+
+// factsOf is what a tally tells of a table.
+func factsOf(t *sample.Table, m machine) map[string]float64 {
+	y := newTally(t.Len())
+	for i := range t.Len() {
+		o := t.Row(i)
+		y.add(&o)
+	}
+	return y.facts(m)
 }

@@ -35,7 +35,7 @@ type HTTP struct {
 
 // NewHTTP returns a transport. It holds nothing between runs.
 func NewHTTP() *HTTP {
-	return &HTTP{dial: (&net.Dialer{Timeout: 30 * time.Second}).DialContext, waiter: newWaiter}
+	return &HTTP{dial: (&net.Dialer{Timeout: DialLimit}).DialContext, waiter: newWaiter}
 }
 
 // Protocol implements Transport.
@@ -66,21 +66,19 @@ func (h *HTTP) Run(ctx context.Context, plan Plan, rec Recorder) (Stats, error) 
 		Protocols:           protocols,
 		DisableCompression:  true, // a compressor holds events back
 		MaxIdleConnsPerHost: 1 << 20,
-		// Servers on uvicorn close idle connections after 5 s. One that is
-		// being closed while a request is written to it fails the request,
-		// so we let go first.
-		IdleConnTimeout: 4 * time.Second,
-		ReadBufferSize:  readBuffer,
-		WriteBufferSize: 16 << 10, // a request with a usual prompt leaves in one piece
+		IdleConnTimeout:     IdleLimit,
+		ReadBufferSize:      readBuffer,
+		WriteBufferSize:     16 << 10, // a request with a usual prompt leaves in one piece
 	}
 	defer client.CloseIdleConnections()
 	r := &httpRun{plan: plan, rec: rec, client: client}
-	r.slots = newSlots(plan.Limit, r.now)
+	r.slots = newSlots(plan.Limit, plan.Until, r.now)
 	w := h.waiter(ctx)
 	defer w.close()
 	var streams sync.WaitGroup
 	var next prepared
-	n := pace(ctx, w, plan.Start, plan.At,
+	r.start = plan.Begin()
+	n := pace(ctx, w, r.start, plan.At,
 		func(i int) { next = r.prepare(i) },
 		func(i int) bool {
 			p := next
@@ -96,6 +94,10 @@ func (h *HTTP) Run(ctx context.Context, plan Plan, rec Recorder) (Stats, error) 
 		Reads: r.reads.Load(), Resent: r.resent.Load(),
 		Streams: r.slots.mostTaken(), Conns: open.mostOpen(), Starved: r.starved.Load(), Busy: math.NaN(),
 	}
+	if n < len(plan.At) && ctx.Err() == nil {
+		stats.Dropped = len(plan.At) - n
+		n = len(plan.At)
+	}
 	if n < len(plan.At) || r.cut.Load() > 0 {
 		return stats, ctx.Err()
 	}
@@ -105,6 +107,7 @@ func (h *HTTP) Run(ctx context.Context, plan Plan, rec Recorder) (Stats, error) 
 // httpRun is one run of HTTP.
 type httpRun struct {
 	plan    Plan
+	start   time.Time
 	rec     Recorder
 	client  *http.Transport
 	slots   *slots
@@ -123,7 +126,7 @@ type pooled struct {
 }
 
 // now is the instant in nanoseconds from the start of the point.
-func (r *httpRun) now() int64 { return int64(time.Since(r.plan.Start)) }
+func (r *httpRun) now() int64 { return int64(time.Since(r.start)) }
 
 // prepared is a request that waits for its time.
 type prepared struct {
@@ -189,16 +192,22 @@ func (r *httpRun) stream(run context.Context, i int, p prepared, waited int64) {
 		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL) {
 			r.starved.Add(1)
 		}
-		r.end(ctx, i, a, sample.ConnectError, err)
+		r.end(run, ctx, i, a, sample.ConnectError, err)
 		return
 	}
 	defer resp.Body.Close()
 	if !a.Head(resp.StatusCode, resp.Header.Get) {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		var body []byte
+		var err error
+		// What follows another protocol's 101 is no body, and net/http would
+		// wait for it without a look at the context.
+		if resp.StatusCode != http.StatusSwitchingProtocols {
+			body, err = io.ReadAll(io.LimitReader(resp.Body, MostRefusal))
+		}
 		if err == nil || run.Err() == nil || AbortOf(run) != nil {
 			a.Refuse(body) // with as much of its body as came
 		}
-		r.end(ctx, i, a, "", err)
+		r.end(run, ctx, i, a, "", err)
 		return
 	}
 	for more := true; more; {
@@ -219,15 +228,15 @@ func (r *httpRun) stream(run context.Context, i int, p prepared, waited int64) {
 			if err == nil || ctx.Err() == nil {
 				a.Closed(err, at)
 			}
-			r.end(ctx, i, a, "", err)
+			r.end(run, ctx, i, a, "", err)
 			return
 		}
 	}
-	r.end(ctx, i, a, "", nil)
+	r.end(run, ctx, i, a, "", nil)
 	// The connection can be used again once its answer is read to the end,
 	// which follows [DONE] at once. Where it does not, the connection goes.
 	if a.Out.Outcome == sample.OK {
-		patience := time.AfterFunc(time.Second, release)
+		patience := time.AfterFunc(DrainLimit, release)
 		defer patience.Stop()
 		io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10))
 	}
@@ -236,18 +245,20 @@ func (r *httpRun) stream(run context.Context, i int, p prepared, waited int64) {
 // end records the outcome of request i. If the answer has not settled it, err
 // ended it: because the time ran out, because the server's end cut it off,
 // because somebody else cut the run off, which says nothing of the server and
-// is not recorded, or as the given outcome.
-func (r *httpRun) end(ctx context.Context, i int, a *pooled, outcome string, err error) {
+// is not recorded, or as the given outcome. The run's context is asked whether
+// it was cut off, and not the request's below it, which may learn of it later
+// than the dial does.
+func (r *httpRun) end(run, ctx context.Context, i int, a *pooled, outcome string, err error) {
 	defer r.slots.give() // once it is recorded
 	if !a.Settled() {
-		aborted := AbortOf(ctx)
-		switch cause := context.Cause(ctx); {
-		case errors.Is(cause, errTimeout):
+		aborted := AbortOf(run)
+		switch {
+		case errors.Is(context.Cause(ctx), errTimeout):
 			a.TimedOut(r.plan.Timeout)
 		case aborted != nil:
 			r.cut.Add(1)
 			a.ServerEnded(aborted, r.now())
-		case ctx.Err() != nil:
+		case run.Err() != nil:
 			r.cut.Add(1)
 			return
 		case outcome != "":

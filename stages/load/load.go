@@ -2,15 +2,18 @@
 // instants and records what came back, one row for each request that was sent.
 //
 // It is an open loop: when a request is due does not depend on any answer.
-// Steps: check the configuration, hand plan and recorder to a Transport
-// (transport.go; http.go is the one over net/http, the package loop below
-// another), which has every body made when it is needed (body.go), sends when
-// it is due (pacer.go) and feeds what it reads to an answer (package answer);
-// the recorder (recorder.go) says of a refused request what to change in the
-// spec (advice.go), keeps the rows in memory or in a file (row.go, spool.go),
-// and tells observers; facts of the point as a whole (facts.go, tally.go,
-// heartbeat.go) and what a person should know of its tokens (notes.go) come
-// last. Measured (measured.go) is the result.
+// Steps: check the configuration (config.go), hand plan and recorder to a
+// Transport (transport.go), which has every body made when it is needed
+// (body.go), sends when it is due and feeds what it reads to an answer (package
+// answer); the recorder (recorder.go) says of a refused request what to change
+// in the spec (advice.go), keeps the rows in memory or in a file (row.go,
+// spool.go), and tells observers; facts of the point as a whole (facts.go,
+// tally.go, heartbeat.go) and what a person should know of its tokens
+// (notes.go) come last. Measured (measured.go) is the result.
+//
+// The Transport over net/http is here (http.go, with pacer.go, slots.go and
+// conns.go); the package loop below has the one over an event loop. The
+// conformance suite (conformance_*_test.go) holds both to the same answers.
 //
 // Neighbours: workload makes the prompts and arrivals the schedule, below
 // sample holds the rows. Load knows neither SLOs nor where rows end up.
@@ -21,56 +24,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/http"
-	"net/url"
 	"runtime"
 	"strings"
 	"sync"
 	"time"
 
-	"vbp/stages/load/workload"
 	"vbp/stages/sample"
 )
-
-// APIs that requests can use.
-const (
-	Completions = "completions" // POST /v1/completions
-	Chat        = "chat"        // POST /v1/chat/completions
-)
-
-// Target is who is asked.
-type Target struct {
-	URL     string            // http://host:port; a trailing /v1 is understood
-	Model   string            // as the server calls it
-	Headers map[string]string // sent with every request
-}
-
-// Config is one point.
-type Config struct {
-	Target
-	API       string           // Completions or Chat
-	Prompts   workload.Prompts // request i asks prompt i, which is made when it is needed
-	Arrivals  []time.Duration  // and is due then, from the start of the point; never decreasing
-	Timeout   time.Duration    // of one request, from its sending to the end of its answer
-	IgnoreEOS bool             // generate MaxTokens, whatever the model says
-	Body      map[string]any   // added to the body of every request; null for max_tokens or stream_options leaves it out
-	IDPrefix  string           // requests get ids from it (RequestID); should be unique among the points of a deployment
-
-	// MaxConcurrency is how many requests may be in flight; those above wait
-	// in their order, and their rows say how long. 0: no limit.
-	MaxConcurrency int
-	// Spool is the path of a file in which Measure keeps rows until Measured
-	// is closed: some 100 bytes a request and 2 a token. "": in memory.
-	Spool string
-	// Redact takes secrets out of error texts, which may repeat what was
-	// sent. nil: there are none.
-	Redact func(string) string
-
-	// Abort, when it is closed or sends, ends the point early because the
-	// server has ended; AbortErr then says how. Both may be nil.
-	Abort    <-chan struct{}
-	AbortErr func() error
-}
 
 // Aborted is the cause of a point's end before its time by Config.Abort.
 type Aborted struct{ Err error }
@@ -78,84 +38,6 @@ type Aborted struct{ Err error }
 func (e *Aborted) Error() string { return e.Err.Error() }
 
 func (e *Aborted) Unwrap() error { return e.Err }
-
-// Validate tells what Run would refuse, without sending anything.
-func (c *Config) Validate() error {
-	if _, err := c.endpoint(); err != nil {
-		return err
-	}
-	if n := c.requests(); n != len(c.Arrivals) {
-		return fmt.Errorf("load: %d prompts, but %d arrivals; each request needs one of both", n, len(c.Arrivals))
-	}
-	if c.MaxConcurrency < 0 {
-		return fmt.Errorf("load: %d requests may be in flight; it must be at least 1, or 0 for no limit", c.MaxConcurrency)
-	}
-	if c.Timeout <= 0 {
-		return fmt.Errorf("load: the timeout of a request is %v; it must be above 0", c.Timeout)
-	}
-	last := time.Duration(0)
-	for i, at := range c.Arrivals {
-		if at < last {
-			return fmt.Errorf("load: request %d is due at %v, before %v; arrivals must not be negative and never decrease", i, at, last)
-		}
-		last = at
-	}
-	if c.API == Chat && c.requests() > 0 && c.Prompts.TokenIDs() {
-		return errors.New("load: the prompts are token ids, which the chat API cannot take; use api: completions, or a dataset of text")
-	}
-	for i := range c.requests() {
-		if n := c.Prompts.MaxTokens(i); n < 1 {
-			return fmt.Errorf("load: prompt %d asks for %d tokens; it must be at least 1", i, n)
-		}
-	}
-	for _, key := range reserved {
-		if _, ok := c.Body[key]; ok && !c.leavesOut(key) {
-			return fmt.Errorf("load: body sets %q, which vbp sets itself (%s); leave it out of body (null for %s keeps it out of the request)",
-				key, strings.Join(reserved, ", "), strings.Join(optional, " and "))
-		}
-	}
-	for name, value := range c.Headers {
-		if !oneLine(name, value) {
-			return fmt.Errorf("load: header %q: its name and its value must each be one line, without control characters", name)
-		}
-	}
-	_, err := c.renderer()
-	return err
-}
-
-// oneLine reports whether a header field is one line of a request, and its name
-// a name.
-func oneLine(name, value string) bool {
-	control := func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
-	return name != "" && !strings.ContainsAny(name, " \t:") && !strings.ContainsFunc(name, control) && !strings.ContainsFunc(value, control)
-}
-
-// requests is how many prompts there are.
-func (c *Config) requests() int {
-	if c.Prompts == nil {
-		return 0
-	}
-	return c.Prompts.Len()
-}
-
-// endpoint is the full address of the API.
-func (c *Config) endpoint() (string, error) {
-	u, err := url.Parse(c.URL)
-	if err != nil {
-		return "", fmt.Errorf("load: address of the server: %w", err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return "", fmt.Errorf("load: address of the server is %q; it must look like http://host:port", c.URL)
-	}
-	base := strings.TrimSuffix(strings.TrimRight(c.URL, "/"), "/v1")
-	switch c.API {
-	case Completions:
-		return base + "/v1/completions", nil
-	case Chat:
-		return base + "/v1/chat/completions", nil
-	}
-	return "", fmt.Errorf("load: unknown API %q; it must be %s or %s", c.API, Completions, Chat)
-}
 
 // Run is Measure with all rows as a table, which is nil where Measured would be.
 // Config.Spool has no use here.
@@ -222,11 +104,16 @@ func Measure(ctx context.Context, c Config, t Transport, observe func(Event)) (*
 	}
 	rec := newRecorder(&c, rows, observe)
 	heart := newHeartbeat()
-	before, known := cpuTime()
-	plan.Start = time.Now()
+	start := time.Now()
+	before, known := CPUTime()
+	plan.Begin = func() time.Time {
+		before, known = CPUTime()
+		start = time.Now()
+		return start
+	}
 	stats, err := t.Run(run, plan, rec)
-	wall := time.Since(plan.Start)
-	after, _ := cpuTime()
+	wall := time.Since(start)
+	after, _ := CPUTime()
 	stall := heart.end()
 	cancel(nil)
 	watcher.Wait()
@@ -235,19 +122,22 @@ func Measure(ctx context.Context, c Config, t Transport, observe func(Event)) (*
 	}
 
 	m := rec.measured()
-	machine := Machine{Wall: wall, Cores: runtime.GOMAXPROCS(0), CPU: math.NaN(), Stall: stall, Stats: stats}
+	seen := machine{Wall: wall, Cores: runtime.GOMAXPROCS(0), CPU: math.NaN(), Stall: stall, Stats: stats}
 	if known {
-		machine.CPU = (after - before).Seconds()
+		seen.CPU = (after - before).Seconds()
 	}
-	m.Meta.Start = plan.Start.UnixNano()
+	m.Meta.Start = start.UnixNano()
 	m.Meta.Length = wall.Seconds()
 	if err == nil {
 		// To the last answer; what a transport tidies up afterwards is not
 		// part of the point.
 		m.Meta.Length = float64(rec.last) / 1e9
 	}
-	m.Meta.Facts = rec.tally.facts(machine)
-	m.Meta.Facts["planned"] = float64(len(c.Arrivals))
+	m.Meta.Facts = rec.tally.facts(seen)
+	m.Meta.Facts["planned"] = float64(len(c.Arrivals) - stats.Dropped)
+	if plan.Until > 0 {
+		m.Meta.Facts["dropped"] = float64(stats.Dropped)
+	}
 	m.Meta.Extra = map[string]string{"client": t.Protocol()}
 	rec.describe(&m.Meta)
 	if len(stats.Notes) > 0 {
@@ -279,29 +169,4 @@ func (c *Config) abortError() error {
 func AbortOf(ctx context.Context) (aborted *Aborted) {
 	errors.As(context.Cause(ctx), &aborted)
 	return aborted
-}
-
-// plan is what the transport is to do. Bodies are made when it asks for them,
-// which it does before they are due.
-func (c *Config) plan() (Plan, error) {
-	address, err := c.endpoint()
-	if err != nil {
-		return Plan{}, err
-	}
-	bodies, err := c.renderer()
-	if err != nil {
-		return Plan{}, err
-	}
-	header := http.Header{"Content-Type": {"application/json"}, "Accept": {"text/event-stream"}}
-	for k, v := range c.Headers {
-		header.Set(k, v)
-	}
-	ids, prompts := newIDStem(c.IDPrefix), c.Prompts
-	return Plan{
-		URL: address, Header: header, Timeout: c.Timeout, At: c.Arrivals, Limit: c.MaxConcurrency,
-		Request: func(i int) Request {
-			p := prompts.Prompt(i)
-			return Request{ID: ids.of(i), Body: bodies.render(&p), MaxTokens: p.MaxTokens}
-		},
-	}, nil
 }

@@ -68,7 +68,7 @@ func (y *tally) add(o *sample.Outcome) {
 }
 
 // facts are those that rows and machine tell. It may be asked once.
-func (y *tally) facts(m Machine) map[string]float64 {
+func (y *tally) facts(m machine) map[string]float64 {
 	f := map[string]float64{"sent": float64(y.rows), "failed": float64(y.failed), "resent": float64(m.Resent), "client_starved": float64(m.Starved)}
 	for _, kind := range []string{sample.OK, sample.HTTPError, sample.StreamError, sample.Truncated, sample.Timeout, sample.ConnectError} {
 		f[kind] = 0
@@ -88,6 +88,9 @@ func (y *tally) facts(m Machine) map[string]float64 {
 			f["schedule_kept"] = scheduled / due
 		case scheduled == 0:
 			f["schedule_kept"] = 1 // one request, or all at one instant: nothing to keep
+		}
+		if scheduled > 0 {
+			f["scheduled_qps"] = float64(n-1) / scheduled
 		}
 		if sent := y.sent.seconds(); sent > 0 {
 			f["achieved_qps"] = float64(n-1) / sent
@@ -117,8 +120,8 @@ func percentile(sorted []float64, p float64) float64 {
 	return sorted[i] + (sorted[i+1]-sorted[i])*(rank-float64(i))
 }
 
-// Machine is what was observed of this process during a point.
-type Machine struct {
+// machine is what was observed of this process during a point.
+type machine struct {
 	Wall  time.Duration // from the start of the point to its end
 	CPU   float64       // s: CPU time of the process; NaN if not known
 	Cores int           // that the process may use
@@ -127,7 +130,7 @@ type Machine struct {
 }
 
 // facts adds those of the machine alone.
-func (m *Machine) facts(f map[string]float64) {
+func (m *machine) facts(f map[string]float64) {
 	if wall := m.Wall.Seconds() * float64(m.Cores); wall > 0 && !math.IsNaN(m.CPU) {
 		f["client_cpu_share"] = m.CPU / wall
 	}

@@ -26,14 +26,37 @@ type Transport interface {
 	Run(ctx context.Context, plan Plan, rec Recorder) (Stats, error)
 }
 
+// Limits that all transports keep: connections and refusals that were treated
+// otherwise would make the same server another one.
+const (
+	// IdleLimit is how long a connection is kept that nobody uses: servers
+	// on uvicorn close theirs after 5 s, and one that is being closed while
+	// a request is written to it fails the request, so we let go first.
+	IdleLimit = 4 * time.Second
+	// DialLimit is how long a connection may take to come about.
+	DialLimit = 30 * time.Second
+	// DrainLimit is how long the rest of a response is waited for once its
+	// answer is known: with it the connection can be used again.
+	DrainLimit = time.Second
+	// MostRefusal is how much is read of the body of an error, in bytes.
+	MostRefusal = 64 << 10
+)
+
 // Plan is what a transport is asked to do.
 type Plan struct {
 	URL     string
-	Header  http.Header // of every request; not to be changed
-	Start   time.Time   // instants are counted from here
+	Header  http.Header // of every request, each field as CheckHeader wants it; not to be changed
 	Timeout time.Duration
-	At      []time.Duration // when request i is due, from Start; never decreasing
+	At      []time.Duration // when request i is due, from the start; never decreasing
 	Limit   int             // most requests in flight at a time, those above wait in their order; 0: no limit
+	Until   time.Duration   // those that still wait so long after the start are never sent; 0: all are
+
+	// Begin starts the clock of the point and returns the instant from which
+	// all others are counted. A transport calls it once, when nothing is left
+	// to be done but to send.
+	Begin func() time.Time
+	// MaxTokens is that of request i, without rendering it.
+	MaxTokens func(i int) int
 
 	// Request returns request i. It is cheap and safe for concurrent use.
 	// It is a function so that a point of a million requests need not hold
@@ -63,6 +86,7 @@ type Stats struct {
 	Resent  int64 // times that a request was sent again, its connection having been closed before any answer
 	Streams int   // most requests in flight at a time
 	Conns   int   // most connections open at a time
+	Dropped int   // requests that still waited at Plan.Until
 	Starved int64 // requests that failed since this machine had no local port or no open file left for them
 
 	// Busy is the share of the time in which the busiest event loop did not

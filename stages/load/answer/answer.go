@@ -3,19 +3,17 @@
 //
 // An Answer is told the bytes and the instants at which they arrived (answer.go);
 // it cuts them into server-sent events (sse.go), reads of each what matters
-// (chunk.go), nearly always without parsing it (template.go), and fills a
-// sample.Outcome. It reads no clock and knows no connection, so that every
-// transport of load judges alike. Its neighbours are these transports above,
-// and sample below.
+// (chunk.go), nearly always without parsing it (template.go), counts tokens
+// (tokens.go), decides how it ended (ending.go), and fills a sample.Outcome. It
+// reads no clock and knows no connection, so that every transport of load
+// judges alike. Its neighbours are these transports above, and sample below.
 package answer
 
 import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -51,6 +49,7 @@ type Answer struct {
 	timed          timings
 	stream         bool   // the header says that this is an event stream
 	kind           string // Content-Type
+	most           int64  // events with tokens that it may have
 	excerpt        []byte // begin of a body in which no event has been found
 }
 
@@ -70,6 +69,7 @@ func (a *Answer) Start(sent int64, maxTokens int) {
 		excerpt: a.excerpt[:0],
 	}
 	a.Out.Sent, a.Out.Gaps = sent, gaps
+	a.most = mostEvents + 64*int64(max(maxTokens, 0))
 }
 
 // reuse empties a buffer, and lets one go that a huge event has blown up.
@@ -132,6 +132,11 @@ func (a *Answer) Feed(b []byte, at int64) bool {
 			if a.scan.over {
 				a.Fail(sample.StreamError, "an event of the stream has no end within %d MiB", maxEvent>>20)
 			}
+			if a.Out.FirstEvent == sample.Absent && a.scan.astray() {
+				a.excerpt = append(a.excerpt[:0], a.scan.line[:mostAside]...)
+				a.noStream()
+				a.Fail(sample.StreamError, "the answer is not an event stream: %s", excerpt(string(a.excerpt)))
+			}
 			break
 		}
 		if err := a.event(data, at); err != nil {
@@ -145,6 +150,11 @@ func (a *Answer) Feed(b []byte, at int64) bool {
 	}
 	return !a.settled
 }
+
+// mostEvents are how many events with tokens an answer may have beyond 64 for
+// each token that was asked for: the server does not keep to that, and what is
+// kept of each event would fill the memory before the time is up.
+const mostEvents = 4096
 
 // whole returns the length of the event with which b begins, with its empty
 // line, if all of it is as the template says, and whether it has text; else 0.
@@ -218,190 +228,4 @@ func (a *Answer) event(data []byte, at int64) error {
 		}
 	}
 	return nil
-}
-
-// countsOfTimings takes the token counts of llama.cpp's timings where no usage
-// told them: it sends timings also where usage was not asked for. prompt_n
-// leaves out what came from the cache, which newer versions tell as cache_n.
-func (a *Answer) countsOfTimings() {
-	t := &a.timed
-	if a.Out.OutputTokens == sample.Absent {
-		a.Out.OutputTokens = tokens(t.PredictedN, sample.Absent)
-	}
-	if n := tokens(t.PromptN, sample.Absent); a.Out.PromptTokens == sample.Absent && n != sample.Absent && t.CacheN != nil {
-		if cached := tokens(t.CacheN, sample.Absent); cached != sample.Absent {
-			a.Out.PromptTokens = n + cached
-		}
-	}
-}
-
-// tokens is a count of usage, or what was known before if there is none.
-func tokens(v *float64, known int64) int64 {
-	if v == nil || !(*v >= 0 && *v < 1<<53) {
-		return known
-	}
-	return int64(*v)
-}
-
-// token notes an event that carried text or a token.
-func (a *Answer) token(at int64) {
-	o := &a.Out
-	if o.Events == 0 {
-		o.FirstToken = at
-	} else {
-		o.Gaps = append(o.Gaps, gap(a.last, at))
-	}
-	o.Events++
-	o.LastToken, a.last, a.end = at, at, at
-	if a.all != nil {
-		a.all.add(at)
-	}
-}
-
-// track is the instants of a kind of events.
-type track struct {
-	first, last int64
-	step        int64 // from the event before the last to it, ns
-	events      int64
-	gaps        []int32
-}
-
-func (t *track) add(at int64) {
-	if t.events == 0 {
-		t.first = at
-	} else {
-		t.gaps = append(t.gaps, gap(t.last, at))
-		t.step = at - t.last
-	}
-	t.events++
-	t.last = at
-}
-
-// drop forgets the last event.
-func (t *track) drop() {
-	t.events--
-	if n := len(t.gaps); n > 0 {
-		t.last -= t.step
-		t.gaps = t.gaps[:n-1]
-	}
-}
-
-// gap is the time between two events in microseconds, rounded; one of more
-// than 35 minutes is cut.
-func gap(from, to int64) int32 { return int32(min((to-from+500)/1000, math.MaxInt32)) }
-
-// textless notes an event with a choice but no text: perhaps a token that has
-// none (an end of sequence, half of a character), perhaps nothing. Usage
-// tells, at the end.
-func (a *Answer) textless(at int64) {
-	if a.all == nil {
-		a.all = &track{first: a.Out.FirstToken, last: a.last, events: a.Out.Events, gaps: slices.Clone(a.Out.Gaps)}
-	}
-	a.all.add(at)
-}
-
-// tokensWithoutText takes the events without text for tokens if usage counts
-// exactly one token for each event with a choice, or if no event had text. In
-// any other case they may be a server's opening or closing words, and would
-// make TTFT too short or TPOT too long.
-func (a *Answer) tokensWithoutText() {
-	o, t := &a.Out, a.all
-	if t == nil || o.OutputTokens <= o.Events {
-		return
-	}
-	if a.closing == t.last && a.closing != 0 && t.events == o.OutputTokens+1 {
-		t.drop() // the finish came in an event of its own, and was no token
-	}
-	if o.Events > 0 && t.events != o.OutputTokens {
-		return
-	}
-	o.FirstToken, o.LastToken, o.Events, o.Gaps = t.first, t.last, t.events, t.gaps
-	a.end = max(a.end, t.last)
-}
-
-// Closed ends an answer whose body ended: cleanly if err is nil, else by a
-// connection that broke.
-func (a *Answer) Closed(err error, at int64) {
-	if a.settled {
-		return
-	}
-	if err != nil {
-		if a.finishedAll() {
-			a.Fail(sample.StreamError, "the connection broke after the finish_reason, before the end of the stream: %w", err)
-		} else {
-			a.Fail(sample.Truncated, "the connection broke after %d events with tokens, before a finish_reason: %w", a.Out.Events, err)
-		}
-		return
-	}
-	// An event that was sent whole but for its empty line is taken; one that
-	// was cut is not an event, and the stream then lacks its finish reason.
-	for b := []byte("\n\n"); !a.settled; {
-		data, rest, ok := a.scan.next(b)
-		if !ok || a.event(data, at) != nil {
-			break
-		}
-		b = rest
-	}
-	if a.settled {
-		return
-	}
-	if a.Out.FirstEvent == sample.Absent {
-		a.noStream()
-	}
-	a.complete()
-}
-
-// noStream ends an answer in which no event was found, if it is something else
-// than an empty or cut stream.
-func (a *Answer) noStream() {
-	body := bytes.TrimSpace(a.excerpt)
-	if a.stream && (len(body) == 0 || body[0] != '{' && body[0] != '<') {
-		return
-	}
-	kind := a.kind
-	if kind == "" {
-		kind = "something without a Content-Type"
-	}
-	if bytes.HasPrefix(body, []byte("{")) && bytes.Contains(body, []byte(`"choices"`)) {
-		a.Fail(sample.StreamError, "the server answered with a whole completion instead of an event stream (%s): it, or what stands before it, does not honour \"stream\": true, and without a stream there is no time to the first token", kind)
-		return
-	}
-	a.Fail(sample.StreamError, "the answer is not an event stream but %s: %s", kind, errorText(body))
-}
-
-// finishedAll reports whether every choice that was seen has its finish reason.
-func (a *Answer) finishedAll() bool { return a.finished != 0 && a.seen == a.finished }
-
-// complete ends an answer at the end of its stream.
-func (a *Answer) complete() {
-	if !a.finishedAll() {
-		if a.scan.stray != nil {
-			a.Fail(sample.StreamError, "the stream ended after %d events with tokens, with a line that is no event: %s", a.Out.Events, errorText(a.scan.stray))
-		}
-		a.Fail(sample.Truncated, "the stream ended after %d events with tokens without a finish_reason", a.Out.Events)
-		return
-	}
-	a.countsOfTimings()
-	a.tokensWithoutText()
-	o := &a.Out
-	if o.Events == 0 {
-		a.Fail(sample.StreamError, "the answer finished without a token (finish_reason %s)", o.Finish)
-		return
-	}
-	a.settled = true
-	o.Outcome = sample.OK
-	o.E2E = float64(a.end-o.Sent) / 1e9
-	if o.OutputTokens == 0 {
-		o.OutputTokens = sample.Absent // usage that counts nothing is none
-	}
-}
-
-// Fail ends an answer as a failure; the first one stands.
-func (a *Answer) Fail(outcome, format string, args ...any) {
-	if a.settled {
-		return
-	}
-	a.settled = true
-	a.Out.Outcome = outcome
-	a.Out.Error = cut(fmt.Errorf(format, args...).Error(), mostError)
 }

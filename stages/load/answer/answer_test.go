@@ -205,6 +205,33 @@ func TestAnswerHeader(t *testing.T) {
 	}
 }
 
+// What is no stream, or has no end, is given up before it fills the memory.
+func TestAnswersWithoutEnd(t *testing.T) {
+	page := bytes.Repeat([]byte("x"), maxAstray+1)
+	for name, c := range map[string]struct {
+		head, piece string
+		events      int64 // of the answer when it was given up
+		says        string
+	}{
+		"a page":          {"", string(page), 0, "the answer is not an event stream but text/plain: xxx"},
+		"a page of JSON":  {"", "{" + string(page), 0, "the answer is not an event stream but"},
+		"one long line":   {"data: ", string(page), 0, "has no end within 2 MiB"},
+		"many tokens":     {"", stream(text("a")), mostEvents + 2*64 + 1, "the stream does not end: 4225 events"},
+		"many empty ones": {"", stream(text("")), 0, "the stream does not end: 4225 events came"},
+	} {
+		var a Answer
+		a.Start(0, 2)
+		a.Head(200, http.Header{"Content-Type": {"text/plain"}}.Get)
+		more := a.Feed([]byte(c.head), 1)
+		for i := 0; more && i < 10_000; i++ {
+			more = a.Feed([]byte(c.piece), 2)
+		}
+		if o := a.Out; more || o.Outcome != sample.StreamError || o.Events != c.events || !strings.Contains(o.Error, c.says) {
+			t.Errorf("%s: %s after %d events: %s", name, o.Outcome, o.Events, o.Error)
+		}
+	}
+}
+
 func TestErrorText(t *testing.T) {
 	for raw, want := range map[string]string{
 		`{"error":{"message":"a","type":"x"}}`: "a",

@@ -4,7 +4,11 @@ import "bytes"
 
 // maxEvent bounds what is kept of an event whose end does not come. The
 // largest real ones, with log probabilities, have tens of kilobytes.
-const maxEvent = 16 << 20
+const maxEvent = 2 << 20
+
+// maxAstray is how long a line may be in what has had no event and is no field
+// of one: a page, or a file.
+const maxAstray = 64 << 10
 
 // scanner cuts a byte stream into server-sent events, after the event stream
 // format of the HTML standard (section 9.2.6): lines of "field: value", an
@@ -122,6 +126,20 @@ func (s *scanner) next(b []byte) (data, rest []byte, ok bool) {
 // begins an event, or what is left of one can have no effect.
 func (s *scanner) between() bool {
 	return len(s.line) == 0 && len(s.comment) == 0 && !s.has && !s.named && !s.over
+}
+
+// astray reports whether what is read is no event stream, however long it goes
+// on: its line is too long, and no field.
+func (s *scanner) astray() bool {
+	if len(s.line) < maxAstray {
+		return false
+	}
+	for _, field := range []string{"data", "event", "id", "retry", ":"} {
+		if bytes.HasPrefix(s.line, []byte(field)) {
+			return false
+		}
+	}
+	return true
 }
 
 // join adds a data line to the event under way.

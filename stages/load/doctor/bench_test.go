@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"vbp/stages/load"
+	"vbp/stages/load/limits"
 	"vbp/stages/load/loop"
 	"vbp/stages/load/metronome"
 )
@@ -96,7 +97,7 @@ func runClient() error {
 	return gob.NewEncoder(os.Stdout).Encode(r)
 }
 
-// peak is VmHWM in MB; 0 where there is no such thing.
+// peak is VmHWM in 10^6 bytes; 0 where there is no such thing.
 func peak() float64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -105,7 +106,7 @@ func peak() float64 {
 	for line := range strings.Lines(string(status)) {
 		if kb, ok := strings.CutPrefix(line, "VmHWM:"); ok {
 			n, _ := strconv.ParseFloat(strings.Fields(kb)[0], 64)
-			return n / 1024
+			return n * 1024 / 1e6 // the kernel's kB are of 1024 bytes
 		}
 	}
 	return 0
@@ -225,9 +226,9 @@ func BenchmarkLoad(b *testing.B) {
 				if c.Transport == nil {
 					b.Skip("this system has no epoll, so that transport does not exist")
 				}
-				if most := raiseFiles(); t.overlap() && uint64(t.requests)+spareFiles > most {
+				if most := raiseFiles(); t.overlap() && uint64(t.requests)+limits.SpareFiles > most {
 					// So many then; the metric streams tells how many.
-					t.requests = int(most) - spareFiles
+					t.requests = int(most) - limits.SpareFiles
 				}
 				var f figures
 				for range b.N {

@@ -3,6 +3,8 @@ package doctor
 import (
 	"fmt"
 	"slices"
+
+	"vbp/stages/load/limits"
 )
 
 // Finding is something that limits what this machine can vouch for.
@@ -54,7 +56,7 @@ func findings(r *Report) []Finding {
 	if m.OS == "linux" && !m.Stamps {
 		add(false, "the kernel does not tell when it received (SO_TIMESTAMPNS): times are those of reading", "run the client on the host, not in a sandbox that emulates the network, such as gVisor")
 	}
-	if m.Files > 0 && m.Files < manyStreams+spareFiles {
+	if m.Files > 0 && m.Files < manyStreams+limits.SpareFiles {
 		do := "ulimit -n 65536; above a hard limit of as much, as root, or in /etc/security/limits.conf: * hard nofile 65536 (systemd: LimitNOFILE=65536; docker: --ulimit nofile=65536)"
 		add(false, "%d files may be open at a time, which is some %d streams", do, m.Files, m.mostStreams())
 	}

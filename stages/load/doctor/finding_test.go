@@ -28,7 +28,7 @@ func TestFindings(t *testing.T) {
 		{"clock", func(r *Report) { r.Machine.Clock = "hpet" }, "the kernel's clock is hpet", "echo tsc", true},
 		{"governor", func(r *Report) { r.Machine.Governor = "powersave" }, "the frequency of the cores", "cpupower", false},
 		{"stamps", func(r *Report) { r.Machine.Stamps = false }, "the kernel does not tell when it received", "gVisor", false},
-		{"files", func(r *Report) { r.Machine.Files = 1024 }, "1024 files may be open at a time, which is some 924 streams", "ulimit -n", false},
+		{"files", func(r *Report) { r.Machine.Files = 1024 }, "1024 files may be open at a time, which is some 960 streams", "ulimit -n", false},
 		{"ports", func(r *Report) { r.Machine.PortFirst = 60000 }, "1000 ports are left", "ip_local_port_range", false},
 		{"half of the ports", func(r *Report) { r.Machine.Files = 20_000 }, "beyond 14116 connections to one server", "source_addresses", false},
 		{"error", func(r *Report) { r.Clients = []Vouched{{Client: "epoll", Error: "no timer"}} }, "client epoll could not be examined: no timer", "", true},

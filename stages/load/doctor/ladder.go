@@ -65,7 +65,7 @@ const (
 
 // Rung is one trial of a climb.
 type Rung struct {
-	Kind    string   `json:"kind"` // Rate, Streams or Speed
+	Kind    string   `json:"kind"` // ByRate, ByStreams or BySpeed
 	Reading *Reading `json:"reading"`
 	Beyond  string   `json:"beyond,omitempty"` // which bound was broken
 	Limit   string   `json:"limit,omitempty"`  // why the reading says nothing of the client

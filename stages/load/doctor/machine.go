@@ -34,10 +34,6 @@ type Machine struct {
 	Stamps   bool   `json:"receive_stamps"`     // the kernel tells when it received (SO_TIMESTAMPNS)
 }
 
-// spareFiles are what a run opens besides connections: files of results, logs,
-// pipes, the runtime's own.
-const spareFiles = 100
-
 // Ports is how many connections to one server can leave from one address of
 // this machine; 0 is not known.
 func (m *Machine) Ports() int {
@@ -48,7 +44,7 @@ func (m *Machine) Ports() int {
 func (m *Machine) mostStreams() int {
 	most := 1 << 20
 	if m.Files > 0 {
-		most = min(most, max(0, m.Files-spareFiles))
+		most = min(most, max(0, m.Files-limits.SpareFiles))
 	}
 	if p := m.Ports(); p > 0 {
 		most = min(most, p)

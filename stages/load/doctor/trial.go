@@ -79,13 +79,13 @@ func (t trial) drive(ctx context.Context, url string, transport load.Transport) 
 	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	used := cpuTime()
+	used, _ := load.CPUTime()
 	table, err := load.Run(ctx, config, transport, nil)
-	used = cpuTime() - used
+	then, _ := load.CPUTime()
 	runtime.ReadMemStats(&after)
 	if err != nil {
 		return nil, fmt.Errorf("doctor: %w", err)
 	}
 	clear(table.Gaps)
-	return &taken{Table: table, Client: transport.Protocol(), CPU: used, Allocs: after.Mallocs - before.Mallocs}, nil
+	return &taken{Table: table, Client: transport.Protocol(), CPU: then - used, Allocs: after.Mallocs - before.Mallocs}, nil
 }

@@ -31,51 +31,96 @@ func (l Limits) Ports() int {
 	return l.PortLast - l.PortFirst + 1
 }
 
-// spareFiles are left for what else a run opens: its results, the servers' logs and
-// metrics.
-const spareFiles = 64
+// SpareFiles are left for what else a run opens: its results, the logs and
+// metrics of servers, pipes, the runtime's own.
+const SpareFiles = 64
 
 // Need is what a point may need.
 type Need struct {
 	Requests    int           // that it sends
 	Rate        float64       // per second
 	Timeout     time.Duration // of one request
+	Tokens      float64       // of an answer, on average
 	Concurrency int           // most in flight, if that is limited; else 0
 	Sources     int           // source addresses; 0 is 1
-	Server      netip.Addr    // not valid: not known
+	Server      netip.Addr    // not valid: not known, and ports are not looked at
 }
 
-// Streams is how many requests can be in flight at a time in the worst case: a
-// server that answers none holds each until its time is up (J. D. C. Little,
-// "A proof for the queuing formula L = lambda W", Operations Research 9 (1961)
-// 383-387).
-func (n Need) Streams() int {
+// What a deployment that keeps up may take for a request at most: slower than
+// this per token nobody reads along.
+const (
+	slowFirst = time.Second
+	slowToken = 50 * time.Millisecond
+)
+
+// streams is how many requests are in flight at a time if each takes so long
+// (J. D. C. Little, "A proof for the queuing formula L = lambda W", Operations
+// Research 9 (1961) 383-387).
+func (n Need) streams(each time.Duration) int {
 	most := n.Requests
 	if n.Concurrency > 0 {
 		most = min(most, n.Concurrency)
 	}
-	if w := n.Rate * n.Timeout.Seconds(); w < math.MaxInt32 {
-		most = min(most, int(math.Ceil(w))+1)
+	if l := n.Rate * min(each, n.Timeout).Seconds(); l < math.MaxInt32 {
+		most = min(most, int(math.Ceil(l))+1)
 	}
 	return most
 }
 
-// Check says which limit the point may exceed, and how to raise it or to need
-// less.
-func (l Limits) Check(n Need) error {
-	streams := n.Streams()
-	less := fmt.Sprintf("or need fewer: workload.max_concurrency, or a stages.load.timeout below %v", n.Timeout)
-	if have := l.Files - l.Open - spareFiles; l.Files > 0 && streams > have {
-		want := streams + l.Open + spareFiles
-		return fmt.Errorf("up to %d requests can be in flight at a time (%v requests per second, each for up to %v), and this process may open %d more files; raise it for this shell, as root, with: prlimit --pid $$ --nofile=%d:%d (for good: nofile in /etc/security/limits.conf), %s",
-			streams, n.Rate, n.Timeout, max(0, have), want, want, less)
+// Likely is how many requests are in flight at a time at a deployment that
+// keeps up, but slowly.
+func (n Need) Likely() int {
+	return n.streams(slowFirst + time.Duration(n.Tokens*float64(slowToken)))
+}
+
+// Worst is how many there are at one that answers none before its time is up.
+func (n Need) Worst() int { return n.streams(n.Timeout) }
+
+// Check says which limit the point is likely to exceed, and how to raise it or
+// to need less; and, in a note, which it would if the deployment fell behind.
+func (l Limits) Check(n Need) (note string, err error) {
+	for _, of := range []struct {
+		what, raise string
+		have        int // -1: no limit that is known
+	}{
+		{
+			"files that this process may still open",
+			fmt.Sprintf("as root, for this shell: prlimit --pid $$ --nofile=%d:%[1]d (for good: nofile in /etc/security/limits.conf)", n.Worst()+l.Open+SpareFiles),
+			l.moreFiles(),
+		},
+		{
+			"local ports towards the server",
+			"sudo sysctl -w net.ipv4.ip_local_port_range='1024 65535', or several stages.load.source_addresses",
+			l.portsTo(n.Server) * max(1, n.Sources),
+		},
+	} {
+		switch {
+		case of.have < 0:
+		case n.Likely() > of.have:
+			return "", fmt.Errorf("about %d requests are in flight at a time (%v per second, %.0f tokens each), and there are %d %s; raise that, %s, or let fewer be in flight: workload.max_concurrency: %[4]d",
+				n.Likely(), n.Rate, n.Tokens, of.have, of.what, of.raise)
+		case n.Worst() > of.have && note == "":
+			note = fmt.Sprintf("if the servers fall behind, up to %d requests are in flight at a time (%v per second, each for up to %v), and there are %d %s: further ones would fail for want of one, and the point would not be valid (client_starved); raise that, %s",
+				n.Worst(), n.Rate, n.Timeout, of.have, of.what, of.raise)
+		}
 	}
-	if n.Server.IsLoopback() && n.Server.Is4() {
-		return nil // any address of 127.0.0.0/8 can be a source
+	return note, nil
+}
+
+// moreFiles is how many connections may be opened; -1: nobody knows a limit.
+func (l Limits) moreFiles() int {
+	if l.Files == 0 {
+		return -1
 	}
-	if have := l.Ports() * max(1, n.Sources); have > 0 && streams > have {
-		return fmt.Errorf("up to %d requests can be in flight at a time (%v requests per second, each for up to %v), and there are %d local ports towards one server; raise it with: sudo sysctl -w net.ipv4.ip_local_port_range='1024 65535', or name several stages.load.source_addresses, %s",
-			streams, n.Rate, n.Timeout, have, less)
+	return max(0, l.Files-l.Open-SpareFiles)
+}
+
+// portsTo is how many connections one source address can have to a server; -1:
+// no limit that is known. Any address of 127.0.0.0/8 can be a source for its
+// own.
+func (l Limits) portsTo(server netip.Addr) int {
+	if !server.IsValid() || server.Is4() && server.IsLoopback() || l.Ports() == 0 {
+		return -1
 	}
-	return nil
+	return l.Ports()
 }

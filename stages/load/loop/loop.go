@@ -4,190 +4,216 @@ package loop
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net"
-	"net/netip"
-	"net/url"
-	"slices"
-	"strconv"
-	"sync"
-	"sync/atomic"
+	"runtime"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"vbp/stages/load"
 )
 
-// available says whether this system has the event loop.
-const available = true
+const (
+	// hungry is after what time a loop looks again for a request that is due
+	// and not rendered yet.
+	hungry = 100 * time.Microsecond
+	// spin is how long before a request is due a loop does not sleep any
+	// more, but looks for events until then. At a thousand requests a second
+	// that is 4 % of a core.
+	spin = 40 * time.Microsecond
+	// gathering is how long a loop leaves events alone where more than crowd
+	// of them come a second, counted every rateWindow: short against the time
+	// of a step of any engine.
+	gathering  = 250 * time.Microsecond
+	crowd      = 20_000
+	rateWindow = 10 * time.Millisecond
+)
 
-// Transport is the load.Transport over an event loop.
-type Transport struct{ options Options }
+// eventLoop sends and reads the requests first, first+step and so on of a run.
+// All of it is done by one goroutine on a thread of its own, sends before
+// reads: between any two reads it looks at the clock, so that a request that
+// has become due waits for one read at most.
+type eventLoop struct {
+	run         *run
+	first, step int
+	poll        *poller
+	in          *receiver
+	requests    *preparer
+	sockaddrs   []unix.Sockaddr // of the run's addresses; the system calls write to them
 
-// New returns a transport. It holds nothing between runs.
-func New(o Options) (*Transport, error) { return &Transport{o}, nil }
+	now, wall int64 // ns from the point's start, and Unix ns, when the clock was last looked at
+	offset    int64 // wall - now when it was looked at before
+	stepped   int64 // ns: when the wall clock was last seen to have been set
 
-// Protocol implements load.Transport.
-func (t *Transport) Protocol() string { return Protocol }
+	next                  prepared // rendered, waits for its time
+	has                   bool
+	coming                int     // index of the next request to be sent, rendered or not
+	inFlight              int     // streams
+	freed                 []int64 // with a limit: when the slots were given back that have not been taken again, oldest first
+	conns                 []*conn
+	freeSlots             []int32
+	open                  int
+	lives                 int32        // connections so far
+	idle                  []due[*conn] // last used last
+	spares                []due[*conn] // under way, and no stream waits for them
+	counted, countedReads int64        // when reads were counted last, and how many there were
+	crowded               bool         // more than crowd a second came before
 
-// run is one run of a Transport.
-type run struct {
-	plan    load.Plan
-	rec     load.Recorder
-	wire    wire
-	addrs   []netip.AddrPort
-	good    atomic.Int32 // the address that answered last
-	sources sources
+	spared int   // for which request one was begun last
+	lead   int64 // ns: how long before a request is due a connection for it is opened
+
+	deadlines fifo[*stream] // of requests
+	dials     fifo[*conn]
+	drains    fifo[*conn]
+	idles     fifo[*conn]
+
+	oldConns   []*conn
+	oldStreams []*stream
+
+	stats tally
 }
 
-// Run implements load.Transport.
-func (t *Transport) Run(ctx context.Context, plan load.Plan, rec load.Recorder) (load.Stats, error) {
-	u, err := url.Parse(plan.URL)
-	if err != nil {
-		return load.Stats{}, fmt.Errorf("load: %w", err)
+func (l *eventLoop) due(i int) int64 { return int64(l.run.plan.At[i]) }
+
+// look takes the time.
+func (l *eventLoop) look() {
+	t := time.Now()
+	l.now, l.wall = int64(t.Sub(l.run.start)), t.UnixNano()
+	d := l.wall - l.now - l.offset
+	l.offset += d
+	if d > 1e6 || d < -1e6 {
+		l.stepped = l.now
 	}
-	if u.Scheme != "http" {
-		return load.Stats{}, fmt.Errorf("load: the event loop speaks plain http only, not %s; use the transport net/http", u.Scheme)
+}
+
+// work runs until every request has its answer, or ctx is done.
+func (l *eventLoop) work(ctx context.Context) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer l.closeAll()
+	begin := threadTime()
+	l.coming, l.lead, l.spared = l.first, int64(2*time.Millisecond), -1
+	if l.first < len(l.run.plan.At) {
+		l.next, l.has = <-l.requests.ready, true
 	}
-	r := &run{plan: plan, rec: rec, sources: sources{given: t.options.Sources}}
-	if r.wire, err = newWire(u, plan.Header); err != nil {
-		return load.Stats{}, fmt.Errorf("load: %w", err)
+	// The clock of the point starts when all loops are here.
+	if l.run.unready.Add(-1) == 0 {
+		l.run.start = l.run.plan.Begin()
+		close(l.run.begun)
 	}
-	if r.addrs, err = resolve(ctx, u); err != nil {
+	<-l.run.begun
+	l.look()
+	for !l.over() {
 		if ctx.Err() != nil {
-			return load.Stats{}, ctx.Err()
+			l.cut(ctx)
+			break
 		}
-		return load.Stats{}, fmt.Errorf("load: %w", err)
-	}
-	if r.addrs, err = reachable(r.addrs, t.options.Sources); err != nil {
-		return load.Stats{}, fmt.Errorf("load: %w", err)
-	}
-	loopback := true
-	for _, a := range r.addrs {
-		loopback = loopback && a.Addr().Is4() && a.Addr().IsLoopback()
-	}
-	r.sources.loopback = loopback
-	n := t.options.loops(&plan)
-	loops := make([]*eventLoop, 0, n)
-	defer func() {
-		for _, l := range loops {
-			l.poll.close()
+		l.sendDue()
+		l.expire()
+		if l.over() {
+			break // the last one failed at once, or its time was up: nothing would wake the loop
 		}
-	}()
-	for i := range n {
-		p, err := newPoller()
-		if err != nil {
-			return load.Stats{}, fmt.Errorf("load: event loop: %w", err)
+		var events []unix.EpollEvent
+		if wake := l.wake(); wake <= l.now {
+			events = l.poll.look()
+		} else {
+			l.gather(wake)
+			l.sleepUntil(wake)
+			events = l.poll.wait()
 		}
-		l := &eventLoop{run: r, first: i, step: n, poll: p, in: newReceiver(), stats: newTally()}
-		for _, a := range r.addrs {
-			l.sockaddrs = append(l.sockaddrs, sockaddr(a))
+		l.look()
+		if l.isDue() {
+			l.sendDue()
 		}
-		loops = append(loops, l)
-	}
-	release := reserve(n)
-	defer release()
-	if fd := stamping(); fd >= 0 {
-		defer unix.Close(fd)
-	}
-	var working sync.WaitGroup
-	for _, l := range loops {
-		l.requests = newPreparer(r.wire, plan.Request, l.first, l.step, len(plan.At))
-		rang := make(chan struct{})
-		stop := context.AfterFunc(ctx, func() {
-			l.poll.ring()
-			close(rang)
-		})
-		working.Go(func() {
-			defer func() {
-				if !stop() {
-					<-rang // else it might ring what has the bell's number by then
+		for i := range events {
+			e := &events[i]
+			if e.Fd < 0 {
+				if e.Fd == slotTimer {
+					l.poll.armed = 0
 				}
-			}()
-			defer l.requests.close()
-			l.work(ctx)
-		})
-	}
-	working.Wait()
-	return together(loops, time.Since(plan.Start), ctx)
-}
-
-// together is what the loops of a run know of it.
-func together(loops []*eventLoop, wall time.Duration, ctx context.Context) (load.Stats, error) {
-	all := newTally()
-	unsent, busy := false, 0.0
-	for _, l := range loops {
-		all.add(&l.stats)
-		busy = max(busy, l.stats.cpu.Seconds()/wall.Seconds())
-		unsent = unsent || l.coming < len(l.run.plan.At)
-	}
-	stats := load.Stats{
-		Reads: all.reads, Resent: all.resent, Streams: all.streams, Conns: all.conns, Starved: all.starved,
-		Busy: min(busy, 1), ReadLag: all.lags(), Notes: all.notes(),
-	}
-	if unsent || all.cut > 0 {
-		return stats, ctx.Err()
-	}
-	return stats, nil
-}
-
-// resolve finds the addresses of a server. A request tries them in this order.
-func resolve(ctx context.Context, u *url.URL) ([]netip.AddrPort, error) {
-	port := 80
-	if p := u.Port(); p != "" {
-		n, err := strconv.ParseUint(p, 10, 16)
-		if err != nil {
-			return nil, fmt.Errorf("address of the server: port %q is not a number below 65536", p)
-		}
-		port = int(n)
-	}
-	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
-	if err != nil {
-		return nil, fmt.Errorf("address of the server: %w", err)
-	}
-	var out []netip.AddrPort
-	for _, first := range []bool{true, false} { // IPv4 first: what has both most often listens there
-		for _, a := range found {
-			if a = a.Unmap(); a.Is4() == first {
-				out = append(out, netip.AddrPortFrom(a, uint16(port)))
+				continue
+			}
+			c := l.conns[e.Fd]
+			if c == nil || c.life != e.Pad || c.state == closed {
+				continue // closed by an event before
+			}
+			l.handle(c, e.Events)
+			if l.isDue() {
+				l.sendDue()
 			}
 		}
 	}
-	if len(out) == 0 {
-		return nil, errors.New("address of the server: the name has no address")
-	}
-	return out, nil
+	l.stats.cpu = threadTime() - begin
 }
 
-// reachable is those of a server's addresses to which connections can be made
-// from all of the source addresses. The error says what is wrong with one of
-// these.
-func reachable(addrs []netip.AddrPort, sources []netip.Addr) ([]netip.AddrPort, error) {
-	for _, from := range sources {
-		addrs = slices.DeleteFunc(addrs, func(a netip.AddrPort) bool { return a.Addr().Is4() != from.Is4() })
-		if len(addrs) == 0 {
-			return nil, fmt.Errorf("source address %v is of another kind (IPv4, IPv6) than the server's or than another source address", from)
-		}
-		fd, _, err := socket(from)
-		if err != nil {
-			return nil, fmt.Errorf("source address %v: %w", from, err)
-		}
-		err = bind(fd, from)
-		unix.Close(fd)
-		if err != nil {
-			return nil, fmt.Errorf("source address %v: %w: it must be an address of this machine (ip address)", from, err)
-		}
-	}
-	return addrs, nil
+// over reports whether every request has its answer.
+func (l *eventLoop) over() bool { return l.coming >= len(l.run.plan.At) && l.inFlight == 0 }
+
+// isDue reports whether the next request should be sent.
+func (l *eventLoop) isDue() bool {
+	return l.coming < len(l.run.plan.At) && l.due(l.coming) <= l.now && !l.full()
 }
 
-// zoneIndex is the interface of an IPv6 zone.
-func zoneIndex(zone string) uint32 {
-	if i, err := net.InterfaceByName(zone); err == nil {
-		return uint32(i.Index)
+// drop gives up what waits for a slot when the point is over.
+func (l *eventLoop) drop() {
+	plan := &l.run.plan
+	if plan.Until == 0 || l.now < int64(plan.Until) || l.coming >= len(plan.At) {
+		return
 	}
-	n, _ := strconv.ParseUint(zone, 10, 32)
-	return uint32(n)
+	// No slot is left that it could have had when it was due.
+	if l.full() || len(l.freed) == plan.Limit-l.inFlight && l.freed[0] > l.due(l.coming) {
+		l.stats.dropped = (len(plan.At)-1-l.coming)/l.step + 1
+		l.coming = len(plan.At)
+	}
+}
+
+func (l *eventLoop) full() bool { return l.run.plan.Limit > 0 && l.inFlight >= l.run.plan.Limit }
+
+// wake is until when the loop may sleep. Somewhat before a request is due it
+// may not: a timer wakes it some 30 us late.
+func (l *eventLoop) wake() int64 {
+	at := never
+	if l.coming < len(l.run.plan.At) && !l.full() {
+		at = l.due(l.coming)
+		switch {
+		case at <= l.now: // else it had been sent
+			at = l.now + int64(hungry)
+		case l.wantsSpare():
+			at -= max(l.lead, int64(spin))
+		default:
+			at -= int64(spin)
+		}
+	}
+	return min(at, l.deadlines.next(), l.dials.next(), l.drains.next(), l.idles.next())
+}
+
+func (l *eventLoop) sleepUntil(at int64) {
+	if at != l.poll.armed && at != never {
+		l.poll.arm(at - l.now)
+		l.poll.armed = at
+	}
+}
+
+// gather lets events come together while they are many and no request is due
+// for a while. What they tell of time is the kernel's, so that nothing is
+// measured later by it; being woken for each costs a sixth of the processor
+// time (BenchmarkLoad of doctor, Paced100k).
+func (l *eventLoop) gather(wake int64) {
+	if since := l.now - l.counted; since >= int64(rateWindow) {
+		l.crowded = float64(l.stats.reads-l.countedReads) > crowd*float64(since)/1e9
+		l.counted, l.countedReads = l.now, l.stats.reads
+	}
+	if !l.crowded || l.run.plan.Limit > 0 || wake-l.now < int64(gathering)+150_000 {
+		return // one more is sent when one has ended: then no end may wait
+	}
+	d := unix.NsecToTimespec(int64(gathering))
+	unix.Nanosleep(&d, nil) // cut short by a signal, it has gathered less
+	l.look()
+}
+
+// threadTime is the CPU time of the calling thread.
+func threadTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(unix.RUSAGE_THREAD, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -13,7 +13,7 @@ const Protocol = "epoll 1"
 
 // Options says how an event loop works.
 type Options struct {
-	Loops   int          // so many, each on a thread of its own; 0: as many as the plan needs
+	Loops   int          // so many, each on a thread of its own; 0: as many as the plan needs. A plan with a limit has one, which keeps it
 	Sources []netip.Addr // source addresses, used in turn; none: the system's choice
 }
 
@@ -25,7 +25,7 @@ const eventsPerLoop = 100_000
 func (o Options) loops(plan *load.Plan) int {
 	n := len(plan.At)
 	switch {
-	case n == 0 || plan.Limit > 0: // a limit is kept by one
+	case n == 0 || plan.Limit > 0: // loops do not know what others have in flight
 		return 1
 	case o.Loops > 0:
 		return min(o.Loops, n)
@@ -38,7 +38,7 @@ func (o Options) loops(plan *load.Plan) int {
 	}
 	tokens, looked := 0, min(n, 256)
 	for i := range looked {
-		tokens += plan.Request(i * (n / looked)).MaxTokens
+		tokens += plan.MaxTokens(i * (n / looked))
 	}
 	events := float64(tokens) / float64(looked) * float64(n) / span.Seconds()
 	return max(1, min(int(events/eventsPerLoop)+1, runtime.GOMAXPROCS(0)/2))

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vbp/stages/load"
 	"vbp/stages/sample"
 )
 
@@ -20,7 +21,7 @@ func (l *eventLoop) dial(s *stream, addr int) *conn {
 		return nil
 	}
 	c := l.newConn(fd, addr)
-	l.dials.put(l.now+int64(dialLimit), c)
+	l.dials.put(l.now+int64(load.DialLimit), c)
 	return c
 }
 
@@ -135,7 +136,7 @@ func (l *eventLoop) rest(c *conn) {
 	c.state = idle
 	c.phase++
 	l.idle = append(l.idle, due[*conn]{l.now, c, c.phase})
-	l.idles.put(l.now+int64(idleLimit), c)
+	l.idles.put(l.now+int64(load.IdleLimit), c)
 }
 
 // wantsSpare reports whether a connection should be begun before the next

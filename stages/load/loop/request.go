@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -19,8 +18,8 @@ type wire struct {
 
 // newWire makes the part that all requests have in common, from an address that
 // is http://host[:port]/path and header fields. The field Host, if there is
-// one, takes the place of the address's. It refuses a field that would be more
-// than one line of the header.
+// one, takes the place of the address's. It refuses a field that load.CheckHeader
+// does.
 func newWire(u *url.URL, header http.Header) (wire, error) {
 	host := header.Get("Host")
 	if host == "" {
@@ -34,12 +33,9 @@ func newWire(u *url.URL, header http.Header) (wire, error) {
 		b = append(b, "User-Agent: vbp\r\n"...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(header)) {
-		if name == "" || strings.ContainsFunc(name, notToken) {
-			return wire{}, fmt.Errorf("header %q is not a name that HTTP knows: letters, digits and hyphens", name)
-		}
 		for _, value := range header[name] {
-			if strings.ContainsFunc(value, control) {
-				return wire{}, fmt.Errorf("the value of header %s has a line end or another control character", name)
+			if err := load.CheckHeader(name, value); err != nil {
+				return wire{}, err
 			}
 			switch http.CanonicalHeaderKey(name) {
 			case "Host", "Content-Length", "X-Request-Id", "Transfer-Encoding", "Connection":
@@ -50,14 +46,6 @@ func newWire(u *url.URL, header http.Header) (wire, error) {
 	}
 	return wire{begin: append(b, "X-Request-Id: "...)}, nil
 }
-
-// notToken reports whether r may not stand in a name (RFC 9110, section 5.6.2).
-func notToken(r rune) bool {
-	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
-}
-
-// control reports whether r may not stand in a value.
-func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 // render appends request q to b.
 func (w wire) render(b []byte, q load.Request) []byte {

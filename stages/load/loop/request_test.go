@@ -63,27 +63,12 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// A field cannot smuggle another one in.
+// A plan that nobody validated cannot smuggle a field in.
 func TestRequestsRefuseFieldsOfSeveralLines(t *testing.T) {
 	u, _ := url.Parse("http://h/")
-	for name, value := range map[string]string{
-		"X-A":         "b\r\nX-C: d",
-		"X-B":         "b\nX-C: d",
-		"X-D":         "\x00",
-		"X-A: b\r\nX": "c",
-		"X A":         "b",
-		"":            "b",
-		"X:":          "b",
-		"Ä":           "b",
-	} {
+	for name, value := range map[string]string{"X-A": "b\r\nX-C: d", "X-A: b\r\nX": "c"} {
 		if w, err := newWire(u, http.Header{name: {value}}); err == nil {
 			t.Errorf("%q", w.begin)
 		}
-	}
-	if _, err := newWire(u, http.Header{"X-Grüße_1!": {"b"}}); err == nil {
-		t.Error("a name that is no token was taken")
-	}
-	if _, err := newWire(u, http.Header{"X-Name_1!": {"grüße\tan alle"}}); err != nil {
-		t.Error(err)
 	}
 }

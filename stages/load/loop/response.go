@@ -11,8 +11,9 @@ import (
 
 // Bounds of what is kept of a response whose parts have no end, in bytes.
 const (
-	mostHead = 256 << 10 // of status line and header; net/http allows 10 MiB
-	mostLine = 4 << 10   // of a chunk's size line or a trailer line
+	mostHead    = 256 << 10 // of status line and header; net/http allows 10 MiB
+	mostInterim = 100       // responses with status 1xx before the one that is waited for
+	mostLine    = 4 << 10   // of a chunk's size line or a trailer line
 )
 
 // part is what next found.
@@ -37,17 +38,18 @@ type response struct {
 	Status int
 	Keep   bool // the connection can be used again after the end
 
-	at     place
-	head   []byte // of status line and header, while they are not complete
-	header []field
-	left   int64 // bytes of the body or of the chunk under way; -1: until the connection ends
-	digits int   // of the chunk size under way
-	line   int   // length of the line under way
-	seen   bool  // a byte has come
-	space  bool  // of the size line: white space has followed the digits
-	extra  bool  // of the size line: an extension has begun
-	colon  bool  // of the trailer line: it has one
-	cr     bool  // the byte before was \r
+	at      place
+	head    []byte // of status line and header, while they are not complete
+	header  []field
+	left    int64 // bytes of the body or of the chunk under way; -1: until the connection ends
+	digits  int   // of the chunk size under way
+	line    int   // length of the line under way
+	seen    bool  // a byte has come
+	interim int   // responses with status 1xx so far
+	space   bool  // of the size line: white space has followed the digits
+	extra   bool  // of the size line: an extension has begun
+	colon   bool  // of the trailer line: it has one
+	cr      bool  // the byte before was \r
 }
 
 // field is a header line.
@@ -100,8 +102,10 @@ func (r *response) next(b []byte) (found part, piece, rest []byte, err error) {
 				return nothing, nil, nil, err
 			}
 			if r.Status < 200 && r.Status != 101 { // informational: the response is still to come
-				keep := r.header[:0]
-				*r = response{head: r.head[:0], header: keep, seen: true}
+				if r.interim++; r.interim > mostInterim {
+					return nothing, nil, nil, fmt.Errorf("the response is still to come after %d interim ones", mostInterim)
+				}
+				*r = response{head: r.head[:0], header: r.header[:0], seen: true, interim: r.interim}
 				continue
 			}
 			if err := r.frame(); err != nil {
@@ -276,6 +280,8 @@ func (r *response) frame() error {
 	r.Keep = r.Keep && !closes
 	r.at = inBody
 	switch {
+	case r.Status == 101: // what follows is another protocol's
+		r.left, r.Keep = 0, false
 	case r.Status == 204 || r.Status == 304:
 		r.left = 0
 	case chunked:

@@ -15,6 +15,7 @@ type tally struct {
 	streams       int // most in flight
 	conns         int // most open
 	cut           int // streams that ended with the run
+	dropped       int // requests that still waited for a slot at the end of the point
 	cpu           time.Duration
 	lag           *hdrhistogram.Histogram // ns that bytes had waited for a read
 	unstamped     bool                    // the kernel tells no receive times
@@ -33,6 +34,7 @@ func (t *tally) add(o *tally) {
 	t.streams += o.streams
 	t.conns += o.conns
 	t.cut += o.cut
+	t.dropped += o.dropped
 	t.lag.Merge(o.lag)
 	t.unstamped = t.unstamped || o.unstamped
 	t.starved += o.starved

@@ -35,7 +35,7 @@ func openJSONL(d Dataset) (*Source, error) {
 			return nil, fmt.Errorf("dataset %s:%d: %w", d.Path, number, err)
 		}
 		if number == 1 {
-			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf"))
+			line = bytes.TrimPrefix(line, []byte(byteOrderMark))
 		}
 		if line = bytes.TrimSpace(line); len(line) > 0 {
 			p, err := parseLine(line, d.OutputTokens)

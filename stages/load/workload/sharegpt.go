@@ -84,8 +84,8 @@ func openShareGPT(d Dataset) (*Source, error) {
 // read fills in the entries and returns the SHA-256 of the file.
 func (g *shareGPT) read() (string, error) {
 	w := newWindow(g.file)
-	if w.has(3) && bytes.HasPrefix(w.rest(), []byte("\xef\xbb\xbf")) {
-		w.pass(3) // a byte order mark, which JSON does not know
+	if w.has(len(byteOrderMark)) && bytes.HasPrefix(w.rest(), []byte(byteOrderMark)) {
+		w.pass(len(byteOrderMark))
 	}
 	switch c, ok := w.byte(); {
 	case !ok && w.err != nil:

@@ -62,7 +62,7 @@ func peak() float64 {
 	status, _ := os.ReadFile("/proc/self/status")
 	_, rest, _ := strings.Cut(string(status), "VmHWM:")
 	kb, _ := strconv.ParseFloat(strings.Fields(rest + " 0")[0], 64)
-	return kb / 1000
+	return kb * 1024 / 1e6 // the kernel's kB are of 1024 bytes
 }
 
 // BenchmarkShareGPT200MB opens a file of 200 MB and draws the prompts of a

@@ -2,7 +2,6 @@ package workload
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -38,8 +37,8 @@ func openTrace(d Dataset) (*Source, error) {
 	defer f.Close()
 	hash := sha256.New()
 	in := bufio.NewReaderSize(io.TeeReader(f, hash), 1<<18)
-	if mark, _ := in.Peek(3); bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
-		in.Discard(3)
+	if begin, _ := in.Peek(len(byteOrderMark)); string(begin) == byteOrderMark {
+		in.Discard(len(byteOrderMark))
 	}
 	format, err := traceFormat(in)
 	if err == nil && d.Format != "" && d.Format != format {

@@ -3,10 +3,15 @@
 // Steps: Open reads the dataset's file once, checks it, finds where its
 // prompts are and hashes what it read; Draw picks prompts from it by seed and
 // repeat alone, so that every mode and every rate gets the same ones; the Set
-// makes each when it is asked for. One file a kind: sharegpt.go, jsonl.go,
-// random.go, trace.go (with traceformat.go, which reads its files). Neighbours: load sends the
-// prompts, arrivals uses the times of a trace, and count, below, asks a server
-// how long texts are. Nothing here knows a server or a clock.
+// makes each when it is asked for (prompts.go). One file a kind: sharegpt.go
+// (with window.go and conversation.go, which read its file, and mersenne.go,
+// which shuffles as Python does), jsonl.go, random.go, trace.go (with
+// traceformat.go, which reads its files); ids.go makes the token ids of both of
+// the latter.
+//
+// Neighbours: load sends the prompts, arrivals uses the times of a trace, and
+// count, below, is the Counter (counter.go) that asks a server how long texts
+// are. Nothing here knows a server or a clock.
 package workload
 
 import (
@@ -131,6 +136,10 @@ func digest(parts ...any) string {
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
+
+// byteOrderMark begins the files of some Windows tools; neither JSON nor CSV
+// knows it.
+const byteOrderMark = "\xef\xbb\xbf"
 
 // openFile opens a dataset's file, with errors that say what to do.
 func openFile(d Dataset) (*os.File, error) {

@@ -59,6 +59,10 @@ var forms = []*form{
 			if v.Count == nil {
 				return counted{}, errors.New("there is no count in it")
 			}
+			var ids []json.RawMessage
+			if json.Unmarshal(v.Tokens, &ids) == nil && len(ids) > 0 && len(ids) != *v.Count {
+				return counted{}, fmt.Errorf("it counts %d and lists %d tokens", *v.Count, len(ids))
+			}
 			return counted{*v.Count, notation(v.Tokens)}, nil
 		},
 	},
@@ -190,9 +194,10 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("POST /tokenize is answered %d %s: %.200q", e.status, http.StatusText(e.status), e.body)
 }
 
-// missing tells that there is no such path.
+// missing tells that there is no such path, or none for this client: a gateway
+// may let /v1 through and nothing else.
 func (e *statusError) missing() bool {
-	return slices.Contains([]int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented}, e.status)
+	return slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented}, e.status)
 }
 
 // misunderstood tells that the body was not what the server takes.
