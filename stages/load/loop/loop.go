@@ -22,7 +22,8 @@ const (
 	// gathering is how long a loop leaves events alone where more than crowd
 	// of them come a second, counted every rateWindow: short against the time
 	// of a step of any engine.
-	gathering  = 250 * time.Microsecond
+	gathering  = 500 * time.Microsecond
+	oversleep  = 150 * time.Microsecond // by which a sleep may end late
 	crowd      = 20_000
 	rateWindow = 10 * time.Millisecond
 )
@@ -201,11 +202,12 @@ func (l *eventLoop) gather(wake int64) {
 		l.crowded = float64(l.stats.reads-l.countedReads) > crowd*float64(since)/1e9
 		l.counted, l.countedReads = l.now, l.stats.reads
 	}
-	if !l.crowded || l.run.plan.Limit > 0 || wake-l.now < int64(gathering)+150_000 {
-		return // one more is sent when one has ended: then no end may wait
+	d := min(int64(gathering), wake-l.now-int64(oversleep))
+	if !l.crowded || l.run.plan.Limit > 0 || d < int64(oversleep) {
+		return // under a limit one more is sent when one has ended: then no end may wait
 	}
-	d := unix.NsecToTimespec(int64(gathering))
-	unix.Nanosleep(&d, nil) // cut short by a signal, it has gathered less
+	nap := unix.NsecToTimespec(d)
+	unix.Nanosleep(&nap, nil) // cut short by a signal, it has gathered less
 	l.look()
 }
 
