@@ -158,7 +158,7 @@ func (f fenced) Run(ctx context.Context, plan load.Plan, rec load.Recorder) (loa
 type spy struct {
 	load.Transport
 	kept  load.Plan
-	start time.Time
+	start atomic.Pointer[time.Time]
 }
 
 func (s *spy) plan() *load.Plan { return &s.kept }
@@ -167,14 +167,15 @@ func (s *spy) Run(ctx context.Context, plan load.Plan, rec load.Recorder) (load.
 	s.kept = plan
 	begin := plan.Begin
 	plan.Begin = func() time.Time {
-		s.start = begin()
-		return s.start
+		start := begin()
+		s.start.Store(&start)
+		return start
 	}
 	return s.Transport.Run(ctx, plan, rec)
 }
 
 // since is the instant at which this is called, on a plan's clock.
-func (s *spy) since() int64 { return int64(time.Since(s.start)) }
+func (s *spy) since() int64 { return int64(time.Since(*s.start.Load())) }
 
 // Answers in parts.
 const (
