@@ -69,6 +69,7 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 
 // send writes what the socket takes.
 func send(fd int, b []byte) (int, syscall.Errno) {
+	beforeSend()
 	for {
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),
 			unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0)
@@ -117,6 +118,7 @@ func (r *receiver) read(fd, most, flags int) (n int, stamp int64, errno syscall.
 		n = int(got)
 		break
 	}
+	afterRead()
 	const size = unix.SizeofCmsghdr
 	if r.msg.Controllen >= size+16 {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&r.control[0]))

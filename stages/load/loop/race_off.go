@@ -1,0 +1,7 @@
+//go:build !race && linux
+
+package loop
+
+func beforeSend() {}
+
+func afterRead() {}
