@@ -107,7 +107,7 @@ func stageSettings(use string) forms {
 			"side_by_side":   boolean().says("Side by side", "Whether deployments may be loaded at the same time, where they allow it; such results are for trying things out.").or(false),
 
 			"transport":        choice(transports...).says("Transport", "What sends: event loops of the system's own (epoll: Linux, plain http), Go's net/http, or the best that goes with the address (auto).").or(transports[0]),
-			"loops":            count(0, mostLoops).says("Event loops", "Event loops of epoll, each of which takes a core; 0 for as many as the rate needs.").or(0),
+			"loops":            count(0, mostLoops).says("Event loops", "Event loops of epoll, each of which takes a core; 0 for as many as the rate needs. One under workload.max_concurrency, which needs to know what is in flight.").or(0),
 			"source_addresses": listOf(address()).notEmpty().says("Source addresses", "IP addresses of this host that connections go out from, in turn: each has ports of its own. Default: the system's choice.").such([]string{"127.0.0.2", "127.0.0.3"}),
 		}
 	case "collect":
